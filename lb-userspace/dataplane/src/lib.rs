@@ -1,0 +1,11 @@
+//! Data planes: what carries packets and connections. One trait ([`DataPlane`]), two engines: `ebpf` (XDP) and `user`
+//! (tokio). The control plane hands over differences ([`Change`]) and reads counters and flows back.
+
+pub mod plan;
+pub mod plane;
+
+pub use plan::{Change, Condition, Member, PlanePool, PlaneService, PlaneState};
+pub use plane::{
+    BackendCounters, Counters, DataPlane, Explanation, FlowQuery, FlowRecord, InterfaceStatus, PlaneError, PlaneKind,
+    Probe, ServiceCounters, Step,
+};

@@ -1,0 +1,1 @@
+//! The lab: hosts in network namespaces, made and removed by the project.
