@@ -42,6 +42,8 @@ pub struct HealthCheck {
     pub rise: u32,
     /// Failures in a row that make a healthy backend unhealthy.
     pub fall: u32,
+    /// How far, in percent of `interval`, a probe may be moved at random: many balancers must not probe in step.
+    pub jitter_percent: u8,
     /// Port to probe instead of the backend's own.
     pub port: Option<u16>,
 }
