@@ -1,0 +1,47 @@
+//! What the control plane answers when it will not do as asked.
+
+use lb_config::Diagnostic;
+
+/// A command was not carried out.
+#[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
+pub enum CommandError {
+    /// No such thing (exit status 2).
+    #[error("there is no {kind} '{given}'{}", nearest.as_ref().map(|n| format!("; did you mean '{n}'?")).unwrap_or_default())]
+    Unknown {
+        /// `pool`, `backend` or `service`.
+        kind: &'static str,
+        given: String,
+        nearest: Option<String>,
+    },
+    /// What was typed is wrong (exit status 2).
+    #[error("{0}")]
+    Invalid(String),
+    /// Well asked, but it cannot be done now (exit status 1).
+    #[error("{0}")]
+    Refused(String),
+}
+
+/// A reload changed nothing.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum ReloadError {
+    /// The file is wrong: everything that is wrong with it.
+    #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
+    Invalid(Vec<Diagnostic>),
+    /// The file is right, but the data plane or the way the daemon was started does not allow it.
+    #[error("{0}")]
+    Refused(String),
+}
+
+/// The control plane could not begin.
+#[derive(Debug, thiserror::Error)]
+pub enum ControlError {
+    /// The data plane refused what the configuration asks; says which service.
+    #[error("{0}")]
+    Plane(#[from] lb_dataplane::PlaneError),
+    /// The state directory cannot be used.
+    #[error("state directory {path}: {source}")]
+    State {
+        path: std::path::PathBuf,
+        source: std::io::Error,
+    },
+}
