@@ -1,1 +1,5 @@
-//! The lab: hosts in network namespaces, made and removed by the project.
+//! The lab (hosts in network namespaces), the load tools, and what the suites share to look at the product from outside.
+#![forbid(unsafe_code)]
+
+pub mod clock;
+pub mod lab;
