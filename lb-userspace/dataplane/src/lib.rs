@@ -1,6 +1,7 @@
 //! Data planes: what carries packets and connections. One trait ([`DataPlane`]), two engines: `ebpf` (XDP) and `user`
 //! (tokio). The control plane hands over differences ([`Change`]) and reads counters and flows back.
 
+pub mod ebpf;
 pub mod plan;
 pub mod plane;
 

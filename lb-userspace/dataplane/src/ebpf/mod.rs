@@ -1,0 +1,12 @@
+//! The eBPF engine: packets are balanced by an XDP program in the kernel; this side loads it, fills its maps, keeps next
+//! hops resolved and ages flows. Every kernel interface has one file: maps, batches, netlink, links and pins.
+
+pub mod load;
+pub mod maps;
+pub mod object;
+pub mod ports;
+
+pub use load::{LoadOptions, Loaded, Outcome};
+pub use maps::Maps;
+pub use object::{BENCH_OBJECT, OBJECT};
+pub use ports::NatPorts;
