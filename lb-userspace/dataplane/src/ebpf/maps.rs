@@ -11,9 +11,6 @@ use lb_common::service::{RangeKey, Service, ServiceKey4, ServiceKey6, Traffic};
 
 use crate::plane::PlaneError;
 
-/// A pool's published table.
-pub type Table = Array<MapData, u32>;
-
 /// Flags of a pool's table: inner maps of different sizes may replace one another.
 pub const BPF_F_INNER_MAP: u32 = 0x1000;
 
@@ -25,7 +22,7 @@ pub struct Maps {
     pub service: Array<MapData, Service>,
     pub addresses: HashMap<MapData, Addr, u32>,
     pub ranges: LpmTrie<MapData, RangeKey, u32>,
-    pub pools: ArrayOfMaps<MapData, Table>,
+    pub pools: ArrayOfMaps<MapData>,
     pub cursors: Array<MapData, u64>,
     pub backends: Array<MapData, Backend>,
     pub loads: Array<MapData, Load>,

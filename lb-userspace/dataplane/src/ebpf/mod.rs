@@ -1,10 +1,12 @@
 //! The eBPF engine: packets are balanced by an XDP program in the kernel; this side loads it, fills its maps, keeps next
 //! hops resolved and ages flows. Every kernel interface has one file: maps, batches, netlink, links and pins.
 
+pub mod batch;
 pub mod load;
 pub mod maps;
 pub mod object;
 pub mod ports;
+pub mod tables;
 
 pub use load::{LoadOptions, Loaded, Outcome};
 pub use maps::Maps;
