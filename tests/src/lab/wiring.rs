@@ -11,7 +11,7 @@ use super::{Host, Lab, Topology, netns, pass};
 
 /// Addresses are usable at once (no duplicate detection), nobody filters by source, and nobody answers ARP for an address
 /// that is not on the asked interface (backends hold service addresses on `lo` for direct return).
-const SETTINGS: [(&str, &str); 9] = [
+const SETTINGS: [(&str, &str); 10] = [
     ("ipv6.conf.all.accept_dad", "0"),
     ("ipv6.conf.default.accept_dad", "0"),
     ("ipv6.conf.all.accept_ra", "0"),
@@ -21,6 +21,8 @@ const SETTINGS: [(&str, &str); 9] = [
     ("ipv4.conf.all.arp_ignore", "1"),
     ("ipv4.conf.all.arp_announce", "2"),
     ("ipv4.icmp_ratelimit", "0"),
+    // Sources out of a locally routed range (the kernel grants this for IPv4 unasked).
+    ("ipv6.ip_nonlocal_bind", "1"),
 ];
 
 pub(crate) fn build(lab: &Lab) -> Result<()> {
