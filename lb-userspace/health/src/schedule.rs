@@ -137,7 +137,7 @@ impl Schedule {
 fn period(target: &Target, random: u64) -> Duration {
     let interval = target.check.interval.max(Duration::from_millis(1));
     let most = interval.as_nanos() * u128::from(target.check.jitter_percent.min(100)) / 100;
-    let less = u128::from(random >> 32) * most >> 32;
+    let less = (u128::from(random >> 32) * most) >> 32;
     interval.saturating_sub(Duration::from_nanos(u64::try_from(less).unwrap_or(0)))
 }
 
