@@ -1,0 +1,3 @@
+//! Measurements.
+#![forbid(unsafe_code)]
+fn main() {}

@@ -1,0 +1,68 @@
+//! The demo: a lab, `lb run`, real traffic, a killed backend, a drained one; every claim is checked.
+#![forbid(unsafe_code)]
+
+mod acts;
+mod backend;
+mod claims;
+mod picture;
+mod product;
+mod stage;
+mod timeline;
+mod traffic;
+
+use std::net::SocketAddr;
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+#[derive(Debug, Parser)]
+#[command(args_conflicts_with_subcommands = true)]
+struct Options {
+    #[command(subcommand)]
+    role: Option<Role>,
+    /// Engines, one after the other: xdp, xdp-generic, userspace
+    engines: Vec<String>,
+}
+
+/// The demo starts itself again as its own backends, so that one can be killed as a process is killed.
+#[derive(Debug, Subcommand)]
+enum Role {
+    #[command(hide = true)]
+    Http { name: String, listen: SocketAddr },
+    #[command(hide = true)]
+    Udp { name: String, listen: SocketAddr },
+}
+
+fn main() -> ExitCode {
+    match run(Options::parse()) {
+        Ok(code) => code,
+        Err(e) => {
+            eprintln!("demo: {e:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(options: Options) -> Result<ExitCode> {
+    match options.role {
+        Some(Role::Http { name, listen }) => backend::http(&name, listen),
+        Some(Role::Udp { name, listen }) => backend::udp(&name, listen),
+        None => show(&options.engines),
+    }
+}
+
+fn show(engines: &[String]) -> Result<ExitCode> {
+    let mut summaries = Vec::new();
+    for engine in engines {
+        summaries.push(acts::play(engine)?);
+    }
+    picture::summary(&summaries);
+    let broken: usize = summaries.iter().map(|s| s.broken).sum();
+    if broken > 0 {
+        println!("{broken} claims did not hold");
+        return Ok(ExitCode::FAILURE);
+    }
+    println!("Every claim held. `cargo xtask lab up` makes such a network to play in.");
+    Ok(ExitCode::SUCCESS)
+}
