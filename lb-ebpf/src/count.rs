@@ -1,0 +1,28 @@
+//! Every verdict has a reason, and every reason a counter.
+
+use lb_common::reason::REASON_SLOTS;
+use lb_common::service::Traffic;
+
+use crate::maps::{BE_TRAFFIC, SVC_TRAFFIC, VERDICTS};
+
+/// Counts one packet of a service (0: of none) under its reason.
+#[inline(always)]
+pub fn verdict(service: u32, reason: u32) {
+    let slot = service * REASON_SLOTS + reason;
+    if let Some(n) = VERDICTS.get_ptr_mut(slot) {
+        // SAFETY: a valid pointer to this CPU's own counter, which nobody else writes.
+        unsafe { *n += 1 };
+    }
+}
+
+/// Counts a packet on its way from a client to a backend.
+#[inline(always)]
+pub fn to_backend(service: u32, backend: u32, bytes: u32, new_flow: bool) {
+    for counter in [SVC_TRAFFIC.get_ptr_mut(service), BE_TRAFFIC.get_ptr_mut(backend)].into_iter().flatten() {
+        // SAFETY: a valid pointer to this CPU's own counters, which nobody else writes.
+        let t: &mut Traffic = unsafe { &mut *counter };
+        t.packets += 1;
+        t.bytes += u64::from(bytes);
+        t.flows += u64::from(new_flow);
+    }
+}
