@@ -4,8 +4,11 @@
 pub mod batch;
 pub mod load;
 pub mod maps;
+pub mod netlink;
+pub mod numbers;
 pub mod object;
 pub mod ports;
+pub mod ranges;
 pub mod tables;
 
 pub use load::{LoadOptions, Loaded, Outcome};
