@@ -10,6 +10,7 @@ extern crate std;
 mod plain;
 
 pub mod backend;
+pub mod bench;
 pub mod checksum;
 pub mod flow;
 pub mod hash;
