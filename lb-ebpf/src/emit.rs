@@ -30,14 +30,15 @@ impl Outcome {
 }
 
 #[inline(always)]
-pub fn exit(outcome: Outcome) -> u32 {
+pub fn exit(ctx: &XdpContext, outcome: Outcome) -> u32 {
     let reason = (outcome.0 & 0xff) as u32;
     let service = (outcome.0 >> SERVICE_SHIFT) as u32 & 0xffff;
     let ifindex = (outcome.0 >> IFINDEX_SHIFT) as u32;
-    count::verdict(service, reason);
+    let count = count::verdict(service, reason);
     if PASSES & (1 << reason) != 0 {
         xdp_action::XDP_PASS
     } else if DROPS & (1 << reason) != 0 {
+        count::sample(ctx, service, reason, count);
         xdp_action::XDP_DROP
     } else if ifindex == 0 {
         xdp_action::XDP_TX

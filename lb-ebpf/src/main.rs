@@ -24,7 +24,7 @@ use aya_ebpf::programs::XdpContext;
 
 #[xdp]
 pub fn lb_xdp(ctx: XdpContext) -> u32 {
-    emit::exit(path::run(&ctx))
+    emit::exit(&ctx, path::run(&ctx))
 }
 
 #[xdp]
