@@ -2,16 +2,22 @@
 //! hops resolved and ages flows. Every kernel interface has one file: maps, batches, netlink, links and pins.
 
 pub mod batch;
+pub mod hops;
 pub mod load;
 pub mod maps;
 pub mod netlink;
 pub mod numbers;
 pub mod object;
 pub mod ports;
+pub mod publish;
 pub mod ranges;
+pub mod services;
+pub mod snat;
 pub mod tables;
+pub mod values;
 
 pub use load::{LoadOptions, Loaded, Outcome};
 pub use maps::Maps;
 pub use object::{BENCH_OBJECT, OBJECT};
 pub use ports::NatPorts;
+pub use publish::Publisher;

@@ -1,0 +1,204 @@
+//! TCP: accepting clients, admitting them, and reaching a backend for each.
+
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::AsFd;
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+
+use lb_common::flow::state;
+use lb_common::reason::Reason;
+use lb_model::Protocol;
+use socket2::{Domain, SockRef, Socket, Type};
+use tokio::io::Interest;
+use tokio::net::{TcpListener, TcpStream};
+
+use super::choose::{self, Newcomer};
+use super::clock::age;
+use super::conns::{Conn, Signal};
+use super::live::{Held, LiveBackend, LiveService};
+use super::relay;
+use super::shared::{FlowCount, Own, Shared};
+
+/// Backends tried for one connection.
+const ATTEMPTS: usize = 3;
+/// How long accepting pauses when the host has no descriptors or memory left.
+const BACK_OFF: Duration = Duration::from_millis(50);
+
+/// A service's listening socket in one worker.
+#[derive(Debug)]
+pub(super) struct Door {
+    pub(super) service: Arc<LiveService>,
+    pub(super) address: SocketAddr,
+    pub(super) listener: TcpListener,
+}
+
+/// A worker, as its tasks see it.
+#[derive(Clone, Debug)]
+pub(super) struct Here {
+    pub(super) shared: Arc<Shared>,
+    pub(super) own: Arc<Own>,
+}
+
+/// Accepts until the task is aborted.
+pub(super) async fn serve(here: Here, door: Arc<Door>) {
+    loop {
+        match door.listener.accept().await {
+            Ok((client, from)) => welcome(&here, &door, client, from),
+            Err(e) if is_passing(&e) => {}
+            Err(e) => {
+                door.service.drop_packet(Reason::FlowTableFull);
+                complain(&here, &door, &e);
+                tokio::time::sleep(BACK_OFF).await;
+            }
+        }
+    }
+}
+
+/// Takes in whoever still waits at a door that is being closed.
+pub(super) fn empty_queue(here: &Here, door: &Door) {
+    let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
+    while let Poll::Ready(Ok((client, from))) = door.listener.poll_accept(&mut cx) {
+        welcome(here, door, client, from);
+    }
+}
+
+/// Errors of `accept` that are the client's, not the host's (accept(2), "Error handling").
+fn is_passing(e: &io::Error) -> bool {
+    !matches!(e.raw_os_error(), Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM))
+}
+
+fn complain(here: &Here, door: &Door, e: &io::Error) {
+    use std::sync::atomic::Ordering::Relaxed;
+    let now = here.own.now.millis();
+    if age(now, here.own.complained.load(Relaxed)) >= 5_000 {
+        here.own.complained.store(now, Relaxed);
+        tracing::warn!(service = %door.service.name, listen = %door.address, error = %e, "cannot accept; raise the limit of open files");
+    }
+}
+
+/// Decides about a new connection and gives it a task of its own.
+fn welcome(here: &Here, door: &Door, client: TcpStream, from: SocketAddr) {
+    let settings = door.service.settings();
+    let vip = if door.address.ip().is_unspecified() { client.local_addr().unwrap_or(door.address) } else { door.address };
+    let flow = Newcomer { client: from, vip, protocol: Protocol::Tcp };
+    let admitted = if here.shared.is_full() {
+        Err(Reason::FlowTableFull)
+    } else {
+        choose::guard(&door.service, &settings, from, &here.shared.clock)
+    };
+    let now = here.own.now.millis();
+    let chosen = admitted
+        .and_then(|()| choose::select(&door.service, &settings, &flow, now, false).ok_or(Reason::NoBackend));
+    match chosen {
+        Ok(choice) => {
+            tokio::spawn(carry(here.clone(), door.service.clone(), client, flow, choice.backend));
+        }
+        Err(reason) => {
+            door.service.drop_packet(reason);
+            reset(client);
+        }
+    }
+}
+
+/// A connection from its backend's choice to its end.
+async fn carry(
+    here: Here,
+    service: Arc<LiveService>,
+    client: TcpStream,
+    flow: Newcomer,
+    first: Arc<LiveBackend>,
+) {
+    let _count = FlowCount::new(&here.shared);
+    let mut tried: Vec<Arc<LiveBackend>> = Vec::new();
+    let mut backend = first;
+    loop {
+        let place = Place::take(&here, &service, &flow, &backend);
+        match connect(&here, &place.conn).await {
+            Ok(server) => {
+                place.conn.held.opened();
+                let settings = service.settings();
+                choose::remember(&service, &settings, &flow, &backend, here.own.now.millis());
+                let send_proxy = settings.service.send_proxy;
+                drop(settings);
+                place.conn.set_state(state::ESTABLISHED);
+                return relay::run(&here, &place.conn, client, server, send_proxy).await;
+            }
+            Err(why) => {
+                let pool = &backend.id.pool;
+                tracing::debug!(service = %service.name, %pool, backend = %place.conn.upstream, %why, "cannot connect");
+            }
+        }
+        let over = place.conn.held.service.removed().is_some();
+        drop(place);
+        tried.push(backend);
+        let next = if tried.len() < ATTEMPTS && !over {
+            choose::reselect(&service.settings(), &flow, &tried)
+        } else {
+            None
+        };
+        let Some(choice) = next else {
+            service.drop_packet(Reason::ConnectFailed);
+            return reset(client);
+        };
+        backend = choice.backend;
+    }
+}
+
+/// A connection's entry among the worker's, gone when dropped.
+struct Place {
+    own: Arc<Own>,
+    key: usize,
+    conn: Arc<Conn>,
+}
+
+impl Place {
+    fn take(here: &Here, service: &Arc<LiveService>, flow: &Newcomer, backend: &Arc<LiveBackend>) -> Self {
+        let held = Held::new(service, backend.clone());
+        let upstream = backend.address(flow.vip.port());
+        let conn = Arc::new(Conn::new(held, flow.client, flow.vip, upstream, here.own.now.millis()));
+        let key = here.own.conns.insert(conn.clone());
+        Self { own: here.own.clone(), key, conn }
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.own.conns.remove(self.key);
+    }
+}
+
+/// Connects to the connection's backend; fails when it refuses, cannot be reached or lets the time pass.
+async fn connect(here: &Here, conn: &Conn) -> io::Result<TcpStream> {
+    let to = conn.upstream;
+    let socket = Socket::new(Domain::for_address(to), Type::STREAM.nonblocking().cloexec(), None)?;
+    if let Some(source) = here.shared.source(to) {
+        super::sys::set_option(socket.as_fd(), libc::IPPROTO_IP, libc::IP_BIND_ADDRESS_NO_PORT, 1)?;
+        socket.bind(&SocketAddr::new(source, 0).into())?;
+    }
+    match socket.connect(&to.into()) {
+        Err(e) if e.raw_os_error() != Some(libc::EINPROGRESS) => return Err(e),
+        _ => {}
+    }
+    let stream = TcpStream::from_std(socket.into())?;
+    let mut answered = pin!(stream.ready(Interest::WRITABLE | Interest::ERROR));
+    let ready = std::future::poll_fn(|cx| match conn.signal(cx.waker()) {
+        Some(Signal::TimedOut | Signal::Idle) => Poll::Ready(Err(io::ErrorKind::TimedOut.into())),
+        Some(Signal::Over) => Poll::Ready(Err(io::Error::other("the backend's time is over"))),
+        None => answered.as_mut().poll(cx),
+    })
+    .await?;
+    if ready.is_error() || ready.is_write_closed() {
+        let e = stream.take_error()?;
+        return Err(e.unwrap_or_else(|| io::ErrorKind::ConnectionReset.into()));
+    }
+    Ok(stream)
+}
+
+/// Ends a connection by a TCP reset instead of a FIN.
+pub(super) fn reset(stream: TcpStream) {
+    let _already_gone = SockRef::from(&stream).set_linger(Some(Duration::ZERO));
+    drop(stream);
+}
