@@ -55,7 +55,7 @@ fn has(value: &Value, texts: &[&str], numbers: &[&str]) -> Result<()> {
 fn status(engine: Engine) -> Result<()> {
     let (daemon, _servers, lab) = started(engine)?;
     let count = 300;
-    let tcp = spread(lab.client(), Flows { to: vip(), protocol: Protocol::Tcp, first: 0, count })?;
+    let tcp = spread(lab.client(), Flows::new(vip(), Protocol::Tcp, 0, count))?;
     ensure!(tcp.failed == 0, "{:?}", tcp.failures);
 
     let status = daemon.json(&["status"])?;
@@ -160,7 +160,7 @@ fn explain(engine: Engine) -> Result<()> {
     }
     let before = daemon.json(&["service", "list"])?[0]["flows_total"].clone();
     ensure!(before == 0, "asking opened flows: {before}");
-    let outcome = spread(lab.client(), Flows { to: vip(), protocol: Protocol::Tcp, first, count })?;
+    let outcome = spread(lab.client(), Flows::new(vip(), Protocol::Tcp, first, count))?;
     ensure!(outcome.failed == 0, "{:?}", outcome.failures);
     for (from, name) in outcome.placed {
         let index: usize = name.trim_start_matches('b').parse()?;

@@ -7,6 +7,7 @@ use anyhow::Result;
 use lb_tests::lab::addresses::{self, Family};
 use lb_tests::lab::{Lab, Topology};
 use lb_tests::load::bodies;
+use lb_tests::load::echo::ping;
 use lb_tests::load::pulse::Pulse;
 use lb_tests::load::server::{Ports, Server};
 use lb_tests::load::spread::{Flows, Protocol, spread};
@@ -25,7 +26,7 @@ fn straight(topology: Topology) -> Result<()> {
     for family in Family::BOTH {
         let to = SocketAddr::new(addresses::backend(1, family), PORT);
         for protocol in Protocol::BOTH {
-            let outcome = spread(lab.client(), Flows { to, protocol, first: 0, count: 500 })?;
+            let outcome = spread(lab.client(), Flows::new(to, protocol, 0, 500))?;
             assert_eq!(outcome.by_backend(), [("b1".to_owned(), 500)].into(), "{:?}", outcome.failures);
             let pulse = Pulse::start(lab.client(), to, protocol, 5_000, 3, Duration::from_millis(20))?;
             assert_eq!(pulse.on("b1"), 3);
@@ -33,6 +34,7 @@ fn straight(topology: Topology) -> Result<()> {
                 assert!(beat.failure.is_none() && beat.moved.is_none() && beat.answers >= 2, "{beat:?}");
             }
         }
+        ping(lab.client(), to.ip(), 1000)?;
         bodies::tcp(lab.client(), to, 10_000, &bodies::TCP_SIZES[..8])?;
         bodies::udp(lab.client(), to, 10_100, &bodies::UDP_SIZES)?;
         let steady = Steady::start(lab.client(), to, 2000, 20_000)?;
@@ -59,7 +61,7 @@ fn two_armed_lab_carries_both_families_and_protocols() -> Result<()> {
 fn tools_report_what_is_not_there() -> Result<()> {
     let lab = Lab::new(Topology::OneArmed, 1)?;
     let to = SocketAddr::new(addresses::backend(0, Family::V4), PORT);
-    let nobody = spread(lab.client(), Flows { to, protocol: Protocol::Tcp, first: 0, count: 5 })?;
+    let nobody = spread(lab.client(), Flows::new(to, Protocol::Tcp, 0, 5))?;
     assert_eq!((nobody.placed.len(), nobody.failed), (0, 5));
     assert!(Pulse::start(lab.client(), to, Protocol::Tcp, 0, 1, Duration::from_millis(20)).is_err());
 

@@ -1,6 +1,7 @@
 //! Load: backends that name themselves, and clients that count who answered, check every byte and keep rates.
 
 pub mod bodies;
+pub mod echo;
 mod http;
 pub mod lines;
 pub mod pulse;

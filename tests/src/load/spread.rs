@@ -11,7 +11,7 @@ use nix::sys::socket::{setsockopt, sockopt};
 
 use super::lines::Talk;
 use crate::lab::Host;
-use crate::lab::addresses::{Family, flow_source};
+use crate::lab::addresses::{CLIENTS, Family, flow_source};
 
 /// TCP connections or UDP datagrams under way at the same time.
 const AT_ONCE: usize = 64;
@@ -38,10 +38,29 @@ impl Protocol {
 /// Flows to open: number `first` up to `first + count`, by which their sources go.
 #[derive(Clone, Copy, Debug)]
 pub struct Flows {
-    pub to: SocketAddr,
-    pub protocol: Protocol,
-    pub first: u32,
-    pub count: u32,
+    to: SocketAddr,
+    protocol: Protocol,
+    first: u32,
+    count: u32,
+    stride: u32,
+    patience: Duration,
+}
+
+impl Flows {
+    #[must_use]
+    pub const fn new(to: SocketAddr, protocol: Protocol, first: u32, count: u32) -> Self {
+        Self { to, protocol, first, count, stride: 1, patience: BOUND }
+    }
+    /// All from the address of flow `first`, from other ports.
+    #[must_use]
+    pub const fn of_one_client(self) -> Self {
+        Self { stride: CLIENTS, ..self }
+    }
+    /// How long an answer may take, where none is looked for.
+    #[must_use]
+    pub const fn patience(self, patience: Duration) -> Self {
+        Self { patience, ..self }
+    }
 }
 
 /// Who answered.
@@ -90,11 +109,11 @@ pub fn spread(host: &Host, flows: Flows) -> Result<Outcome> {
 
 fn sources(flows: Flows) -> impl Iterator<Item = SocketAddr> {
     let family = if flows.to.is_ipv4() { Family::V4 } else { Family::V6 };
-    (flows.first..flows.first + flows.count).map(move |n| flow_source(n, family))
+    (0..flows.count).map(move |n| flow_source(flows.first + n * flows.stride, family))
 }
 
 async fn tcp(flows: Flows) -> Result<Outcome> {
-    let asked = stream::iter(sources(flows)).map(|from| async move { (from, ask(from, flows.to).await) });
+    let asked = stream::iter(sources(flows)).map(|from| async move { (from, ask(from, flows).await) });
     let mut answered = asked.buffer_unordered(AT_ONCE);
     let mut out = Outcome::default();
     while let Some((from, result)) = answered.next().await {
@@ -103,9 +122,10 @@ async fn tcp(flows: Flows) -> Result<Outcome> {
     Ok(out)
 }
 
-async fn ask(from: SocketAddr, to: SocketAddr) -> Result<String> {
-    let mut talk = Talk::open(from, to, BOUND).await?;
-    let who = tokio::time::timeout(BOUND, talk.who()).await;
+async fn ask(from: SocketAddr, flows: Flows) -> Result<String> {
+    let Flows { to, patience, .. } = flows;
+    let mut talk = Talk::open(from, to, patience).await?;
+    let who = tokio::time::timeout(patience, talk.who()).await;
     let (name, _) =
         who.with_context(|| format!("{from} -> {to}: no answer"))?.with_context(|| format!("{from} -> {to}"))?;
     talk.reset()?;
@@ -116,8 +136,11 @@ fn udp(flows: Flows) -> Result<Outcome> {
     let mut out = Outcome::default();
     let mut sources = sources(flows).peekable();
     while sources.peek().is_some() {
-        let batch: Vec<(SocketAddr, UdpSocket)> =
-            sources.by_ref().take(AT_ONCE).map(|from| Ok((from, bound(from)?))).collect::<Result<_>>()?;
+        let batch: Vec<(SocketAddr, UdpSocket)> = sources
+            .by_ref()
+            .take(AT_ONCE)
+            .map(|from| Ok((from, bound(from, flows.patience)?)))
+            .collect::<Result<_>>()?;
         for (from, socket) in &batch {
             socket.send_to(from.to_string().as_bytes(), flows.to).with_context(|| format!("{from} -> {}", flows.to))?;
         }
@@ -128,10 +151,10 @@ fn udp(flows: Flows) -> Result<Outcome> {
     Ok(out)
 }
 
-fn bound(from: SocketAddr) -> Result<UdpSocket> {
+fn bound(from: SocketAddr, patience: Duration) -> Result<UdpSocket> {
     let socket = UdpSocket::bind(from).with_context(|| format!("cannot bind {from}"))?;
     setsockopt(&socket, sockopt::RcvBuf, &(16 << 10))?;
-    socket.set_read_timeout(Some(BOUND))?;
+    socket.set_read_timeout(Some(patience))?;
     Ok(socket)
 }
 

@@ -63,7 +63,7 @@ fn conforms(setup: Setup) -> Result<()> {
         let to = setup.service(case);
         let sizes = if case.algorithm == ALGORITHMS[0] { 16 } else { 0 };
         let count = shares::flows(case.algorithm);
-        let flows = Flows { to, protocol: setup.protocol, first: numbers(count), count };
+        let flows = Flows::new(to, setup.protocol, numbers(count), count);
         let outcome = spread(lab.client(), flows)?;
         let opened = u64::from(count) + if sizes > 0 { bodies_whole(&lab, setup, to, numbers(sizes))? } else { 0 };
         let counted = flows_total(&daemon, &setup.name(case))?;

@@ -1,5 +1,7 @@
 //! Everything is taken off on purpose, with the daemon and without.
 
+use std::time::Duration;
+
 use anyhow::{Result, ensure};
 use lb_tests::daemon::Engine;
 use lb_tests::load::spread::{Flows, Protocol, spread};
@@ -14,7 +16,10 @@ fn program(scene: &Scene) -> Result<bool> {
 fn nothing_left(scene: &Scene) -> Result<()> {
     ensure!(!program(scene)?, "the program is still attached");
     ensure!(!scene.daemon.pin_dir().exists(), "{} is still there", scene.daemon.pin_dir().display());
-    let after = spread(scene.lab.client(), Flows { to: service(), protocol: Protocol::Udp, first: 9_000, count: 1 })?;
+    let after = spread(
+        scene.lab.client(),
+        Flows::new(service(), Protocol::Udp, 9_000, 1).patience(Duration::from_millis(500)),
+    )?;
     ensure!(after.placed.is_empty(), "it still forwards");
     Ok(())
 }

@@ -19,8 +19,9 @@ fn xdp_follows_a_backends_new_hardware_address() -> Result<()> {
     backend.run("ip", &["link", "set", "dev", "eth0", "address", "02:00:00:00:be:ef"])?;
     let mut first = 10_000;
     clock::until("new flows reach the new hardware address", Duration::from_secs(5), || {
-        let flows = Flows { to: service(), protocol: Protocol::Tcp, first, count: 40 * BACKENDS as u32 };
-        first += flows.count;
+        let count = 40 * BACKENDS as u32;
+        let flows = Flows::new(service(), Protocol::Tcp, first, count);
+        first += count;
         let outcome = spread(scene.lab.client(), flows)?;
         ensure!(outcome.failed == 0, "{:?}", outcome.failures);
         Ok(outcome.by_backend().contains_key("b0").then_some(()))

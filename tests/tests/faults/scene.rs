@@ -96,7 +96,7 @@ impl Scene {
 
     /// Opens flows that no one else has opened, all of which must be answered.
     pub(crate) fn fresh(&self, protocol: Protocol, first: u32, count: u32) -> Result<Vec<(SocketAddr, String)>> {
-        let outcome = spread(self.lab.client(), Flows { to: service(), protocol, first, count })?;
+        let outcome = spread(self.lab.client(), Flows::new(service(), protocol, first, count))?;
         ensure!(outcome.failed == 0, "{} of {count} fresh flows failed: {:?}", outcome.failed, outcome.failures);
         Ok(outcome.placed)
     }
