@@ -2,6 +2,9 @@
 //! hops resolved and ages flows. Every kernel interface has one file: maps, batches, netlink, links and pins.
 
 pub mod batch;
+pub mod census;
+pub mod clock;
+pub mod expiry;
 pub mod hops;
 pub mod load;
 pub mod maps;
@@ -13,6 +16,7 @@ pub mod publish;
 pub mod ranges;
 pub mod services;
 pub mod snat;
+pub mod sweep;
 pub mod tables;
 pub mod values;
 

@@ -55,6 +55,8 @@ pub struct Publisher {
     pub books: Books,
     pub pools: BTreeMap<Name, Published>,
     pub services: BTreeMap<Name, Service>,
+    /// The services' entries as written, by number.
+    pub values: HashMap<u32, lb_common::service::Service>,
     pub(super) doors: Doors,
     pub(super) ranges: HashMap<u32, BTreeMap<Range, u32>>,
     pub(super) addresses: HashMap<Addr, u32>,
@@ -84,6 +86,7 @@ impl Publisher {
             books: Books::default(),
             pools: BTreeMap::new(),
             services: BTreeMap::new(),
+            values: HashMap::new(),
             doors: Doors::default(),
             ranges: HashMap::new(),
             addresses: HashMap::new(),

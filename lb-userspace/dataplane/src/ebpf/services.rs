@@ -141,7 +141,9 @@ impl Publisher {
         let pool = self.books.pools.get(&s.pool).unwrap_or(0);
         let algorithm = self.pools.get(&s.pool).map(|p| p.pool.algorithm).unwrap_or_default();
         let value = values::service(s, pool, algorithm);
-        self.maps.service.set(number, value, 0).map_err(|e| kernel("writing a service", e))
+        self.maps.service.set(number, value, 0).map_err(|e| kernel("writing a service", e))?;
+        self.values.insert(number, value);
+        Ok(())
     }
 
     pub(super) fn remove_service(&mut self, name: &Name) -> Result<(), PlaneError> {
@@ -151,6 +153,7 @@ impl Publisher {
             for range in ranges {
                 self.remove_range(number, &range)?;
             }
+            self.values.remove(&number);
             self.books.services.retire(name);
             self.books_changed = true;
         }
