@@ -5,3 +5,4 @@ pub mod clock;
 pub mod daemon;
 pub mod lab;
 pub mod load;
+pub mod packet;
