@@ -58,6 +58,8 @@ reasons! {
     Unsupported = 17, "unsupported", Drop, "a protocol or header chain to a service that is not understood";
     NoRoom = 18, "no_room", Drop, "the driver left no room to grow the packet";
     BackendGone = 19, "backend_gone", Drop, "the flow's backend was removed";
+    ConnectFailed = 20, "connect_failed", Drop, "no backend accepted the connection (userspace data plane)";
+    Congested = 21, "congested", Drop, "a socket had no room for the datagram (userspace data plane)";
 }
 
 /// Counters are laid out with room for this many reasons per service.
@@ -76,7 +78,8 @@ mod tests {
             table,
             "0 not_ours\n1 forwarded\n2 returned\n3 echo_reply\n4 reset\n5 icmp_forwarded\n6 denied\n7 rate_limited\n\
              8 no_backend\n9 nat_exhausted\n10 flow_table_full\n11 malformed\n12 fragment\n13 too_big\n\
-             14 no_neighbour\n15 no_flow\n16 unknown_quote\n17 unsupported\n18 no_room\n19 backend_gone\n"
+             14 no_neighbour\n15 no_flow\n16 unknown_quote\n17 unsupported\n18 no_room\n19 backend_gone\n\
+             20 connect_failed\n21 congested\n"
         );
         for r in Reason::ALL {
             assert_eq!(Reason::from_index(*r as u32), Some(*r));

@@ -4,6 +4,7 @@
 pub mod ebpf;
 pub mod plan;
 pub mod plane;
+pub mod user;
 
 pub use plan::{Change, Condition, Member, PlanePool, PlaneService, PlaneState};
 pub use plane::{

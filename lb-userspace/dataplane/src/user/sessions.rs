@@ -90,6 +90,10 @@ impl<T> Sessions<T> {
         if slot.generation == id.generation { slot.session.as_mut() } else { None }
     }
 
+    pub(crate) fn held_mut(&mut self, id: Id) -> Option<&mut T> {
+        self.get_mut(id).map(|s| &mut s.held)
+    }
+
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Session<T>> {
         self.slots.iter().filter_map(|s| s.session.as_ref())
     }
@@ -166,6 +170,12 @@ impl<T> Sessions<T> {
         self.by_key.remove(&session.key);
         self.unanswered -= usize::from(!session.answered);
         Some(session)
+    }
+
+    /// Ends every session that `over` says is over.
+    pub(crate) fn close_where(&mut self, over: impl Fn(&Session<T>) -> bool) -> Vec<Session<T>> {
+        let ids: Vec<Id> = self.by_key.values().copied().filter(|id| self.get(*id).is_some_and(&over)).collect();
+        ids.into_iter().filter_map(|id| self.close(id)).collect()
     }
 
     /// Looks at up to `budget` slots, going round, and ends sessions that are idle for longer than `idle` says (fresh

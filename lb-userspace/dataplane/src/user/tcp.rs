@@ -12,7 +12,7 @@ use lb_common::flow::state;
 use lb_common::reason::Reason;
 use lb_model::Protocol;
 use socket2::{Domain, SockRef, Socket, Type};
-use tokio::io::Interest;
+use tokio::io::{Interest, Ready};
 use tokio::net::{TcpListener, TcpStream};
 
 use super::choose::{self, Newcomer};
@@ -183,18 +183,23 @@ async fn connect(here: &Here, conn: &Conn) -> io::Result<TcpStream> {
         _ => {}
     }
     let stream = TcpStream::from_std(socket.into())?;
-    let mut answered = pin!(stream.ready(Interest::WRITABLE | Interest::ERROR));
-    let ready = std::future::poll_fn(|cx| match conn.signal(cx.waker()) {
-        Some(Signal::TimedOut | Signal::Idle) => Poll::Ready(Err(io::ErrorKind::TimedOut.into())),
-        Some(Signal::Over) => Poll::Ready(Err(io::Error::other("the backend's time is over"))),
-        None => answered.as_mut().poll(cx),
-    })
-    .await?;
+    let ready = answer(&stream, conn).await?;
     if ready.is_error() || ready.is_write_closed() {
         let e = stream.take_error()?;
         return Err(e.unwrap_or_else(|| io::ErrorKind::ConnectionReset.into()));
     }
     Ok(stream)
+}
+
+/// Waits for the outcome of connecting.
+async fn answer(stream: &TcpStream, conn: &Conn) -> io::Result<Ready> {
+    let mut ready = pin!(stream.ready(Interest::WRITABLE | Interest::ERROR));
+    std::future::poll_fn(|cx| match conn.signal(cx.waker()) {
+        Some(Signal::TimedOut | Signal::Idle) => Poll::Ready(Err(io::ErrorKind::TimedOut.into())),
+        Some(Signal::Over) => Poll::Ready(Err(io::Error::other("the backend's time is over"))),
+        None => ready.as_mut().poll(cx),
+    })
+    .await
 }
 
 /// Ends a connection by a TCP reset instead of a FIN.

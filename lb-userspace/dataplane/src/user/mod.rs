@@ -1,0 +1,30 @@
+//! The userspace engine: TCP connections and UDP sessions carried by this process, on any Linux and without privileges.
+//!
+//! One worker per core ([`worker`]), each with its own listening sockets (`SO_REUSEPORT`), so that a connection lives on
+//! one core. What a service does is decided in [`choose`], alike for TCP ([`tcp`], [`relay`], [`pump`]) and UDP ([`udp`],
+//! [`sessions`]).
+//!
+//! Counters: `packets` and `bytes` of UDP are exact. Those of TCP are, while a connection lives, the reads from the client
+//! and the payload; when it ends they are completed to the segments that the kernel counted and their headers.
+
+mod choose;
+mod clock;
+mod conns;
+mod engine;
+mod explain;
+mod limits;
+mod listen;
+mod live;
+mod proxy_header;
+mod pump;
+mod relay;
+mod report;
+mod sessions;
+mod shared;
+mod sys;
+mod tcp;
+mod udp;
+mod udp_ports;
+mod worker;
+
+pub use engine::UserPlane;
