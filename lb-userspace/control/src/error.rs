@@ -38,10 +38,4 @@ pub enum ControlError {
     /// The data plane refused what the configuration asks; says which service.
     #[error("{0}")]
     Plane(#[from] lb_dataplane::PlaneError),
-    /// The state directory cannot be used.
-    #[error("state directory {path}: {source}")]
-    State {
-        path: std::path::PathBuf,
-        source: std::io::Error,
-    },
 }

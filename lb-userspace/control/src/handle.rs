@@ -4,13 +4,13 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use lb_common::reason::Reason;
 use lb_config::Diagnostic;
-use lb_dataplane::{Explanation, FlowRecord, Step};
+use lb_dataplane::{Explanation, FlowRecord};
 use lb_model::Protocol;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::error::{CommandError, ReloadError};
+use crate::publish::passed;
 use crate::view::View;
 
 /// Which flows to list.
@@ -187,16 +187,7 @@ impl Handle {
 
     /// Where the first packet of such a flow would go, and why. Changes nothing.
     pub async fn explain(&self, from: SocketAddr, to: SocketAddr, protocol: Protocol) -> Explanation {
-        self.ask(|reply| Request::Explain { from, to, protocol, reply }).await.unwrap_or_else(|| Explanation {
-            verdict: Reason::NotOurs.verdict(),
-            reason: Reason::NotOurs,
-            service: None,
-            pool: None,
-            slot: None,
-            backend: None,
-            next_hop: None,
-            steps: vec![Step { stage: "control", decision: "pass".into(), why: ENDED.into() }],
-        })
+        self.ask(|reply| Request::Explain { from, to, protocol, reply }).await.unwrap_or_else(|| passed(ENDED))
     }
 
     /// The state in force, changes by CLI included, as a configuration file.

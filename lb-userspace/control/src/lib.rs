@@ -2,10 +2,26 @@
 //! go out. One task owns the truth ([`Controller`]); everybody else holds a [`Handle`].
 #![forbid(unsafe_code)]
 
+mod commands;
 pub mod controller;
+mod core;
+pub mod difference;
+pub mod drain;
 pub mod error;
 pub mod handle;
+pub mod health;
+pub mod names;
+pub mod overrides;
+mod publish;
+pub mod reconcile;
+mod reload;
+pub mod resolver;
+pub mod state;
+mod task;
+pub mod totals;
+pub mod truth;
 pub mod view;
+mod watch;
 
 pub use controller::{Controller, ControllerOptions, Source};
 pub use error::{CommandError, ControlError, ReloadError};

@@ -44,6 +44,17 @@ impl PlanePool {
     pub fn backend_id(&self, member: &Member) -> BackendId {
         BackendId { pool: self.name.clone(), address: member.configured.clone() }
     }
+
+    /// The pool's slots as every engine publishes them: positions in `members`.
+    #[must_use]
+    pub fn slots(&self) -> Vec<u32> {
+        let members: Vec<lb_balance::Member> = self
+            .members
+            .iter()
+            .map(|m| lb_balance::Member { ip: m.ip, port: m.port, weight: m.weight.get(), eligible: m.eligible })
+            .collect();
+        lb_balance::slots(self.algorithm, &members, self.maglev_table_size)
+    }
 }
 
 /// A service as the model has it; its pool is in the state too.
