@@ -8,7 +8,7 @@ use lb_common::reason::Reason;
 use lb_common::service::{Service, flag, forward};
 
 use crate::emit::{self, Outcome};
-use crate::flow::{self, Carried, Found, pair, promote, tcp, track};
+use crate::flow::{self, Carried, Found, pair, promote, table, tcp, track};
 use crate::forward::nat::{self, Ends};
 use crate::forward::{echo, icmp_error, mss, reset};
 use crate::maps::{BACKENDS, PACKET, SCRATCH, SERVICE, SETTINGS};
@@ -39,31 +39,54 @@ fn balance(ctx: &XdpContext, packet: &Packet) -> Outcome {
     if protocol != proto::TCP && protocol != proto::UDP {
         return icmp(ctx, packet);
     }
-    let number = service::find(&packet.tuple, packet.v4);
-    if number == 0 {
-        return from_backend(ctx, packet);
-    }
-    match SERVICE.get(number) {
-        Some(service) => from_client(ctx, packet, number, service),
-        None => Outcome::stop(0, Reason::NotOurs),
-    }
+    let now = clock::ticks();
+    // Established flows are asked first: one look-up then tells flow, service and backend, whichever way the packet goes.
+    let found = match table::established(&packet.tuple, packet.v4) {
+        Some(flow) => Found { flow, fresh: false },
+        None => {
+            let number = service::find(&packet.tuple, packet.v4);
+            if number == 0 && !is_nat_port(packet.tuple.dst_port) {
+                return Outcome::stop(0, Reason::NotOurs);
+            }
+            match table::fresh(&packet.tuple, packet.v4) {
+                Some(flow) => Found { flow, fresh: true },
+                None if number == 0 => return Outcome::stop(0, Reason::NotOurs),
+                None => return open(ctx, packet, number, now),
+            }
+        }
+    };
+    of_flow(ctx, packet, &found, now)
 }
 
-/// A client's packet to a service.
+/// A packet of a known flow, from either side.
 #[inline(always)]
-fn from_client(ctx: &XdpContext, packet: &Packet, number: u32, service: &Service) -> Outcome {
-    let now = clock::ticks();
-    if let Some(found) = flow::find(&packet.tuple, packet.v4) {
-        // SAFETY: a valid pointer to a map value; who races is said at `Flow`.
-        let entry = unsafe { &mut *found.flow };
-        let Some(backend) = BACKENDS.get(entry.backend) else { return Outcome::stop(number, Reason::BackendGone) };
-        match known(packet, entry, backend) {
-            Known::Carry => return carry(ctx, packet, Party { number, service, backend }, &found, now),
-            Known::Reset => return refuse(ctx, packet, entry, number, service),
-            Known::Anew => track::forget(packet, entry, service),
+fn of_flow(ctx: &XdpContext, packet: &Packet, found: &Found, now: u32) -> Outcome {
+    // SAFETY: a valid pointer to a map value; who races is said at `Flow`.
+    let entry = unsafe { &mut *found.flow };
+    let number = u32::from(entry.service);
+    let (Some(service), Some(backend)) = (SERVICE.get(number), BACKENDS.get(entry.backend)) else {
+        return Outcome::stop(number, Reason::BackendGone);
+    };
+    let party = Party { number, service, backend };
+    if entry.side == side::REPLY { from_backend(ctx, packet, party, found, now) } else { from_client(ctx, packet, party, found, now) }
+}
+
+/// A client's packet of a known flow.
+#[inline(always)]
+fn from_client(ctx: &XdpContext, packet: &Packet, party: Party<'_>, found: &Found, now: u32) -> Outcome {
+    // SAFETY: a valid pointer to a map value; who races is said at `Flow`.
+    let entry = unsafe { &mut *found.flow };
+    match known(packet, entry, party.backend) {
+        Known::Carry => carry(ctx, packet, party, found, now),
+        Known::Reset => refuse(ctx, packet, entry, party.number, party.service),
+        Known::Anew => {
+            track::forget(packet, entry, party.service);
+            match service::find(&packet.tuple, packet.v4) {
+                0 => Outcome::stop(party.number, Reason::BackendGone),
+                number => open(ctx, packet, number, now),
+            }
         }
     }
-    open(ctx, packet, number, service, now)
 }
 
 /// Service and backend of a packet.
@@ -84,7 +107,7 @@ enum Known {
 
 #[inline(always)]
 fn known(packet: &Packet, entry: &Flow, backend: &Backend) -> Known {
-    let lost = backend.flags & backend_flag::EXPIRED != 0 || backend.flags & backend_flag::EXISTS == 0;
+    let lost = is_lost(backend);
     let down = lost || backend.flags & backend_flag::DOWN != 0;
     if packet.protocol() == proto::UDP {
         return if down { Known::Anew } else { Known::Carry };
@@ -112,8 +135,7 @@ fn carry(ctx: &XdpContext, packet: &Packet, party: Party<'_>, found: &Found, now
     if found.fresh && promote::is_due(packet, entry, before, last_seen, now) {
         promote::promote(ctx, packet, entry, party.service);
     }
-    count::to_backend(party.number, carried.backend, packet.len, false);
-    forward_on(ctx, packet, &party, &carried)
+    forward_on(ctx, packet, &party, &carried, false)
 }
 
 /// What is done once a window: the flow's other half is made sure of, the client's affinity kept alive.
@@ -140,8 +162,9 @@ fn refuse(ctx: &XdpContext, packet: &Packet, entry: &mut Flow, number: u32, serv
 }
 
 /// Opens a flow: guard, select, enter, forward.
-#[inline(always)]
-fn open(ctx: &XdpContext, packet: &Packet, number: u32, service: &Service, now: u32) -> Outcome {
+#[inline(never)]
+fn open(ctx: &XdpContext, packet: &Packet, number: u32, now: u32) -> Outcome {
+    let Some(service) = SERVICE.get(number) else { return Outcome::stop(0, Reason::NotOurs) };
     let opens = packet.protocol() == proto::UDP || tcp::opens(packet.tcp_flags);
     if !opens && !may_join(packet, service) {
         return Outcome::stop(number, Reason::NoFlow);
@@ -165,8 +188,7 @@ fn open(ctx: &XdpContext, packet: &Packet, number: u32, service: &Service, now: 
     // SAFETY: this CPU's own scratch, as `create` left it.
     let entry = unsafe { &(*scratch).forward };
     let carried = Carried { backend: chosen, peer: entry.peer, peer_port: entry.peer_port };
-    count::to_backend(number, chosen, packet.len, true);
-    forward_on(ctx, packet, &Party { number, service, backend }, &carried)
+    forward_on(ctx, packet, &Party { number, service, backend }, &carried, true)
 }
 
 /// May a TCP packet in mid-stream be given a backend? Only where any balancer would choose the same one and the packet
@@ -175,13 +197,13 @@ fn open(ctx: &XdpContext, packet: &Packet, number: u32, service: &Service, now: 
 fn may_join(packet: &Packet, service: &Service) -> bool {
     use lb_common::service::algorithm::{MAGLEV, SOURCE_HASH};
     service.forward != forward::NAT
-        && packet.tcp_flags & tcp_flag::RST == 0
+        && packet.tcp_flags & (tcp_flag::SYN | tcp_flag::RST) == 0
         && (service.algorithm == MAGLEV || service.algorithm == SOURCE_HASH)
 }
 
 /// Changes the packet and sends it to its backend.
 #[inline(always)]
-fn forward_on(ctx: &XdpContext, packet: &Packet, party: &Party<'_>, carried: &Carried) -> Outcome {
+fn forward_on(ctx: &XdpContext, packet: &Packet, party: &Party<'_>, carried: &Carried, new_flow: bool) -> Outcome {
     if party.backend.flags & backend_flag::REACHABLE == 0 {
         return Outcome::stop(party.number, Reason::NoNeighbour);
     }
@@ -200,31 +222,29 @@ fn forward_on(ctx: &XdpContext, packet: &Packet, party: &Party<'_>, carried: &Ca
         }
     }
     match emit::to_next_hop(ctx, party.backend) {
-        Some(ifindex) => Outcome::send(party.number, Reason::Forwarded, ifindex),
+        Some(ifindex) => {
+            count::to_backend(party.number, carried.backend, packet.len, new_flow);
+            Outcome::send(party.number, Reason::Forwarded, ifindex)
+        }
         None => Outcome::stop(party.number, Reason::Malformed),
     }
 }
 
-/// A packet to no service: a backend's answer to a source address of ours, or none of our business.
+/// A backend's answer to a source address of ours.
 #[inline(always)]
-fn from_backend(ctx: &XdpContext, packet: &Packet) -> Outcome {
-    let not_ours = Outcome::stop(0, Reason::NotOurs);
-    if !is_nat_port(packet.tuple.dst_port) {
-        return not_ours;
+fn from_backend(ctx: &XdpContext, packet: &Packet, party: Party<'_>, found: &Found, now: u32) -> Outcome {
+    if is_lost(party.backend) && packet.protocol() == proto::TCP {
+        // SAFETY: a valid pointer to a map value; who races is said at `Flow`.
+        let entry = unsafe { &mut *found.flow };
+        return refuse(ctx, packet, entry, party.number, party.service);
     }
-    let Some(found) = flow::find(&packet.tuple, packet.v4) else { return not_ours };
-    // SAFETY: a valid pointer to a map value; who races is said at `Flow`.
-    let entry = unsafe { &mut *found.flow };
-    let number = u32::from(entry.service);
-    let (Some(service), Some(backend)) = (SERVICE.get(number), BACKENDS.get(entry.backend)) else { return not_ours };
-    if entry.side != side::REPLY {
-        return not_ours;
-    }
-    let lost = backend.flags & backend_flag::EXPIRED != 0 || backend.flags & backend_flag::EXISTS == 0;
-    if lost && packet.protocol() == proto::TCP {
-        return refuse(ctx, packet, entry, number, service);
-    }
-    give_back(ctx, packet, number, service, &found)
+    give_back(ctx, packet, party, found, now)
+}
+
+/// Removed, or past its drain deadline.
+#[inline(always)]
+fn is_lost(backend: &Backend) -> bool {
+    backend.flags & (backend_flag::EXPIRED | backend_flag::EXISTS) != backend_flag::EXISTS
 }
 
 #[inline(always)]
@@ -234,8 +254,8 @@ fn is_nat_port(port: Be16) -> bool {
 
 /// Sends a backend's answer to the client, from the address the client spoke to.
 #[inline(always)]
-fn give_back(ctx: &XdpContext, packet: &Packet, number: u32, service: &Service, found: &Found) -> Outcome {
-    let now = clock::ticks();
+fn give_back(ctx: &XdpContext, packet: &Packet, party: Party<'_>, found: &Found, now: u32) -> Outcome {
+    let Party { number, service, .. } = party;
     // SAFETY: a valid pointer to a map value; who races is said at `Flow`.
     let entry = unsafe { &mut *found.flow };
     let last_seen = entry.last_seen;

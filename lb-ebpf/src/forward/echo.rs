@@ -23,7 +23,10 @@ pub fn answer(ctx: &XdpContext, packet: &Packet) -> Option<()> {
     let reply = if packet.v4 { REPLY4 } else { REPLY6 };
     // Type and code are one word of the sum; the update carries around its end.
     let word = |kind: u8| u16::from_ne_bytes([kind, icmp.code]);
-    icmp.check = update(icmp.check, replace16(word(icmp.kind), word(reply)));
+    let check = update(icmp.check, replace16(word(icmp.kind), word(reply)));
+    // A reply of nothing but zeros has the sum +0, which the update cannot tell from -0 (RFC 1624 §3): all ones are right
+    // for both.
+    icmp.check = if check == 0 { 0xffff } else { check };
     icmp.kind = reply;
     swap_addresses(ctx, packet)?;
     emit::back(ctx)

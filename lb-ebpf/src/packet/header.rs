@@ -33,12 +33,15 @@ pub struct Ipv6 {
 }
 const _: () = assert!(size_of::<Ipv6>() == 40);
 
-/// The first two bytes of most extension headers (RFC 8200 §4).
+/// The first four bytes of most extension headers (RFC 8200 §4).
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct Extension {
     pub next_header: u8,
     pub length: u8,
+    /// These two of a routing header alone (RFC 8200 §4.4).
+    pub routing_type: u8,
+    pub segments_left: u8,
 }
 
 /// RFC 9293 §3.1.

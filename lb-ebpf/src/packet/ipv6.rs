@@ -50,6 +50,10 @@ fn walk(ctx: &XdpContext, mut next: u8, mut offset: usize, end: usize) -> Result
                     return Err(Reason::Malformed);
                 }
                 let Some(ext) = access::read::<Extension>(ctx, offset) else { return Err(Reason::Malformed) };
+                // On a source route the packet is not at its destination yet, and its checksum is over another one.
+                if next == ROUTING && ext.segments_left != 0 {
+                    return Err(Reason::Unsupported);
+                }
                 // RFC 8200 §4.3 counts in 8 bytes beyond the first 8; RFC 4302 §2.2 in 4 bytes minus 2.
                 let length = if next == AUTHENTICATION {
                     (usize::from(ext.length) + 2) * 4
@@ -58,11 +62,11 @@ fn walk(ctx: &XdpContext, mut next: u8, mut offset: usize, end: usize) -> Result
                 };
                 next = ext.next_header;
                 offset += length;
-                if offset > MAX_OFFSET {
-                    return Err(Reason::Unsupported);
-                }
                 if offset > end {
                     return Err(Reason::Malformed);
+                }
+                if offset > MAX_OFFSET {
+                    return Err(Reason::Unsupported);
                 }
             }
             FRAGMENT => return Err(Reason::Fragment),
