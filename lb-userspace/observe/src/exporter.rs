@@ -29,27 +29,20 @@ pub struct ExporterError {
     pub source: std::io::Error,
 }
 
-/// The serving task; it ends when this is dropped.
+/// An address bound, before there is anything to serve: a daemon that cannot have it must not start the rest.
 #[derive(Debug)]
-pub struct Exporter {
+pub struct Endpoint {
     address: SocketAddr,
-    task: tokio::task::JoinHandle<()>,
+    listener: TcpListener,
 }
 
-impl Exporter {
-    /// Serves what `source` gives at each scrape.
-    ///
+impl Endpoint {
     /// # Errors
     /// If the address cannot be bound.
-    pub async fn start<S, F>(address: SocketAddr, source: S) -> Result<Self, ExporterError>
-    where
-        S: Fn() -> F + Clone + Send + Sync + 'static,
-        F: Future<Output = Snapshot> + Send + 'static,
-    {
+    pub async fn bind(address: SocketAddr) -> Result<Self, ExporterError> {
         let fail = |source| ExporterError { address, source };
         let listener = TcpListener::bind(address).await.map_err(fail)?;
-        let bound = listener.local_addr().map_err(fail)?;
-        Ok(Self { address: bound, task: tokio::spawn(accept(listener, source)) })
+        Ok(Self { address: listener.local_addr().map_err(fail)?, listener })
     }
 
     /// The address in use.
@@ -57,6 +50,21 @@ impl Exporter {
     pub const fn address(&self) -> SocketAddr {
         self.address
     }
+
+    /// Serves what `source` gives at each scrape.
+    pub fn serve<S, F>(self, source: S) -> Exporter
+    where
+        S: Fn() -> F + Clone + Send + Sync + 'static,
+        F: Future<Output = Snapshot> + Send + 'static,
+    {
+        Exporter { task: tokio::spawn(accept(self.listener, source)) }
+    }
+}
+
+/// The serving task; it ends when this is dropped.
+#[derive(Debug)]
+pub struct Exporter {
+    task: tokio::task::JoinHandle<()>,
 }
 
 impl Drop for Exporter {
@@ -142,13 +150,15 @@ mod tests {
     #[tokio::test]
     async fn metrics_over_http() {
         let source = || async { Snapshot { flows: 42, ..Snapshot::default() } };
-        let exporter = Exporter::start(([127, 0, 0, 1], 0).into(), source).await.expect("an exporter");
-        let get = ask(exporter.address(), "GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").await;
+        let endpoint = Endpoint::bind(([127, 0, 0, 1], 0).into()).await.expect("an endpoint");
+        let address = endpoint.address();
+        let _exporter = endpoint.serve(source);
+        let get = ask(address, "GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").await;
         assert!(get.starts_with("HTTP/1.1 200") && get.contains("version=0.0.4"), "{get}");
         assert!(get.contains("\nlb_flows 42\n"), "{get}");
-        let wrong = ask(exporter.address(), "GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").await;
+        let wrong = ask(address, "GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").await;
         assert!(wrong.starts_with("HTTP/1.1 404"), "{wrong}");
-        let post = ask(exporter.address(), "POST /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").await;
+        let post = ask(address, "POST /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").await;
         assert!(post.starts_with("HTTP/1.1 405"), "{post}");
     }
 }

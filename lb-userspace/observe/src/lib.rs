@@ -6,5 +6,5 @@ pub mod log;
 pub mod metrics;
 pub mod text;
 
-pub use exporter::{Exporter, ExporterError};
+pub use exporter::{Endpoint, Exporter, ExporterError};
 pub use metrics::{BackendSample, ServiceSample, Snapshot, Traffic};

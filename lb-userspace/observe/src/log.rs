@@ -40,13 +40,13 @@ fn filter(given: Option<&str>) -> Result<EnvFilter, LogError> {
     builder.parse(given.unwrap_or_default()).map_err(|e| LogError::Filter(e.to_string()))
 }
 
-/// Sets up logging for the process, from its environment.
+/// Sets up logging for the process, from its environment; `json` asks for JSON whatever the environment says.
 ///
 /// # Errors
 /// [`LogError`] if a variable makes no sense.
-pub fn init() -> Result<(), LogError> {
+pub fn init(json: bool) -> Result<(), LogError> {
     let variable = |name| std::env::var(name).ok();
-    let format = format(variable(FORMAT_VARIABLE).as_deref())?;
+    let format = if json { Format::Json } else { format(variable(FORMAT_VARIABLE).as_deref())? };
     let filter = filter(variable(FILTER_VARIABLE).as_deref())?;
     let subscriber = fmt().with_env_filter(filter).with_writer(std::io::stderr);
     let done = match format {

@@ -76,6 +76,9 @@ families! {
     BACKEND_STATE = Gauge "lb_backend_state", "1 for the state the backend is in, 0 for the others.";
 }
 
+/// A family and where its value is read from.
+type Read<T, V> = (&'static Family, fn(&T) -> V);
+
 impl Snapshot {
     /// The page that Prometheus reads.
     #[must_use]
@@ -96,7 +99,7 @@ impl Snapshot {
     }
 
     fn render_services(&self, page: &mut Page) {
-        let traffic: [(&Family, fn(&Traffic) -> u64); 4] = [
+        let traffic: [Read<Traffic, u64>; 4] = [
             (&SERVICE_ACTIVE, |t| t.active_flows),
             (&SERVICE_FLOWS, |t| t.flows_total),
             (&SERVICE_PACKETS, |t| t.packets),
@@ -113,7 +116,7 @@ impl Snapshot {
     }
 
     fn render_backends(&self, page: &mut Page) {
-        let read: [(&Family, fn(&BackendSample) -> i128); 6] = [
+        let read: [Read<BackendSample, i128>; 6] = [
             (&BACKEND_ACTIVE, |b| b.traffic.active_flows.into()),
             (&BACKEND_FLOWS, |b| b.traffic.flows_total.into()),
             (&BACKEND_PACKETS, |b| b.traffic.packets.into()),

@@ -1,0 +1,17 @@
+//! The JSON documents of the control socket, which `--json` prints as they are. Fields are only ever added.
+
+pub mod backend;
+pub mod explain;
+pub mod fault;
+pub mod flow;
+pub mod plan;
+pub mod service;
+pub mod status;
+
+pub use backend::{BackendAdd, BackendDoc, BackendDrain, BackendSet, Done};
+pub use explain::{ExplainDoc, StepDoc};
+pub use fault::{DiagnosticDoc, Fault, FaultKind};
+pub use flow::FlowDoc;
+pub use plan::{PlanDoc, PlanPoolDoc, PlanRequest, ReloadDoc};
+pub use service::{ServiceDetailDoc, ServiceDoc};
+pub use status::{ExportDoc, InterfaceDoc, PoolDoc, StatusDoc};
