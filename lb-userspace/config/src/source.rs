@@ -43,12 +43,18 @@ impl<'a> Source<'a> {
         self.lines.partition_point(|start| *start <= byte)
     }
 
+    /// A line's text, counted from 1.
+    pub(crate) fn line(&self, line: usize) -> &'a str {
+        let from = line.checked_sub(1).and_then(|i| self.lines.get(i)).copied().unwrap_or(self.text.len());
+        let to = self.lines.get(line).map_or(self.text.len(), |next| next - 1);
+        self.text[from..to].trim_end_matches('\r')
+    }
+
     pub(crate) fn position(&self, span: &Span) -> Position<'a> {
         let start = self.boundary(span.start);
         let line = self.line_of(start);
         let from = self.lines[line - 1];
-        let to = self.lines.get(line).map_or(self.text.len(), |next| next - 1);
-        let line_text = self.text[from..to].trim_end_matches('\r');
+        let line_text = self.line(line);
         let in_line = (start - from).min(line_text.len());
         let end = self.boundary(span.end).saturating_sub(from).clamp(in_line, line_text.len());
         Position {
@@ -60,7 +66,7 @@ impl<'a> Source<'a> {
     }
 
     /// The nearest character boundary at or before a byte.
-    fn boundary(&self, byte: usize) -> usize {
+    pub(crate) fn boundary(&self, byte: usize) -> usize {
         let byte = byte.min(self.text.len());
         (0..=byte).rev().find(|b| self.text.is_char_boundary(*b)).unwrap_or(0)
     }

@@ -61,6 +61,11 @@ impl Table {
         self.entries.contains_key(key)
     }
 
+    /// A list of nothing was written.
+    pub(crate) fn is_empty_list(&self, key: &str) -> bool {
+        self.entries.get(key).is_some_and(|e| matches!(&e.value, Some(Value::List(items)) if items.is_empty()))
+    }
+
     /// The value of a key as written, or its declared default. `None`: absent, or wrong and reported.
     pub(crate) fn get<T: FromValue>(&self, key: &str) -> Option<T> {
         let declared = self.section.key(key);
@@ -76,10 +81,10 @@ impl Table {
         }
     }
 
-    /// The same, of a list: empty if absent.
+    /// The same, of a list, without items that were wrong: empty if absent.
     pub(crate) fn list<T: FromValue>(&self, key: &str) -> Vec<At<T>> {
-        let items: Vec<At<Value>> = self.get(key).unwrap_or_default();
-        items.into_iter().filter_map(|i| Some(At { span: i.span, value: T::from_value(i.value)? })).collect()
+        let items: Vec<At<Option<Value>>> = self.get(key).unwrap_or_default();
+        items.into_iter().filter_map(|i| Some(At { span: i.span, value: T::from_value(i.value?)? })).collect()
     }
 }
 
@@ -144,7 +149,7 @@ from_value! {
     Rate => crate::units::Rate,
     Payload => Vec<u8>,
     Expect => Vec<At<String>>,
-    List => Vec<At<Value>>,
+    List => Vec<At<Option<Value>>>,
     Table => Table,
     Tables => Vec<Table>,
 }

@@ -91,7 +91,9 @@ impl Rate {
             let near = per.as_nanos() / limit.interval.as_nanos().max(1);
             for count in [near, near + 1] {
                 match u32::try_from(count) {
-                    Ok(n) if n > 0 && per / n == limit.interval => return format!("{n}/{name}"),
+                    Ok(n) if (1..=Self::MOST).contains(&n) && per / n == limit.interval => {
+                        return format!("{n}/{name}");
+                    }
                     _ => {}
                 }
             }

@@ -38,7 +38,8 @@ pub(crate) enum Value {
     Rate(Rate),
     Payload(Vec<u8>),
     Expect(Vec<At<String>>),
-    List(Vec<At<Self>>),
+    /// Items that were wrong are `None`.
+    List(Vec<At<Option<Self>>>),
     Table(Table),
     Tables(Vec<Table>),
 }
@@ -95,10 +96,11 @@ pub(crate) fn read(
 ) -> Option<Value> {
     match (kind, value) {
         (Kind::List(of), DeValue::Array(items)) => {
-            let read = |i: &toml::Spanned<DeValue<'_>>| {
-                Some(At { span: i.span(), value: read(key, of, i.span(), i.get_ref(), report)? })
+            let read = |i: &toml::Spanned<DeValue<'_>>| At {
+                span: i.span(),
+                value: read(key, of, i.span(), i.get_ref(), report),
             };
-            Some(Value::List(items.iter().filter_map(read).collect()))
+            Some(Value::List(items.iter().map(read).collect()))
         }
         (Kind::Table(section), DeValue::Table(t)) => Some(Value::Table(Table::read(section, span, t, report))),
         (Kind::Tables(section), DeValue::Array(items)) => Some(Value::Tables(tables(key, section, items, report))),
@@ -277,14 +279,10 @@ fn bad_listen(text: &str, why: &lb_model::listen::BadListen) -> Problem {
 }
 
 fn bad_backend(text: &str, why: &lb_model::pool::BadAddress) -> Problem {
-    let problem = Problem::new(why.to_string());
     if text.contains('/') {
-        return problem.hint("a backend has no protocol: that is the service's");
+        let problem = Problem::new(format!("'{text}' is neither an address nor a host name"));
+        return problem
+            .hint("a backend has no protocol and no path: write 10.0.0.1:80, [2001:db8::1]:80 or name.example:80");
     }
-    match text.rsplit_once(':') {
-        Some((host, port)) if host.parse::<std::net::Ipv6Addr>().is_ok() => {
-            problem.hint(format!("write [{host}]:{port}"))
-        }
-        _ => problem,
-    }
+    Problem::new(why.to_string())
 }

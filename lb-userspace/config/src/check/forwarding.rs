@@ -76,10 +76,18 @@ fn port(service: &DraftService, listen: Listen, forward: Forward, backend: &Draf
                 BackendAddress::Host { host, .. } => BackendAddress::Host { host: host.clone(), port: Some(port) },
             };
             let problem = Problem::new(format!("the backend {address} has no port, and service '{name}' needs one"));
-            Some(problem.hint(format!("write address = \"{with}\"")))
+            let also = read_as_port(address).map_or_else(String::new, |a| format!(", or \"{a}\" if that is its port"));
+            Some(problem.hint(format!("write address = \"{with}\"{also}")))
         }
         _ => None,
     }
+}
+
+/// An IPv6 address without brackets whose last group may have been meant as the port.
+fn read_as_port(address: &BackendAddress) -> Option<std::net::SocketAddr> {
+    let text = address.to_string();
+    let (host, port) = text.rsplit_once(':')?;
+    format!("[{host}]:{port}").parse().ok()
 }
 
 fn bare(address: &BackendAddress) -> BackendAddress {

@@ -24,11 +24,9 @@ pub(crate) fn read(table: &Table, report: &mut Report<'_>) -> Option<HealthCheck
         }
     }
     let kind = match kind {
-        "http" => {
-            HealthKind::Http { path: table.get("path")?, host: table.get("host"), expect: statuses(table, report)? }
-        }
-        "udp" => udp(table, report)?,
-        _ => HealthKind::Tcp,
+        "http" => http(table, report),
+        "udp" => udp(table, report),
+        _ => Some(HealthKind::Tcp),
     };
     let (interval, timeout): (Duration, Duration) = (table.get("interval")?, table.get("timeout")?);
     if timeout > interval {
@@ -39,7 +37,7 @@ pub(crate) fn read(table: &Table, report: &mut Report<'_>) -> Option<HealthCheck
     }
     let number = |key| table.get::<i64>(key).and_then(|n| u32::try_from(n).ok());
     Some(HealthCheck {
-        kind,
+        kind: kind?,
         interval,
         timeout,
         rise: number("rise")?,
@@ -47,6 +45,11 @@ pub(crate) fn read(table: &Table, report: &mut Report<'_>) -> Option<HealthCheck
         jitter_percent: table.get("jitter")?,
         port: number("port").and_then(|p| p.try_into().ok()),
     })
+}
+
+fn http(table: &Table, report: &mut Report<'_>) -> Option<HealthKind> {
+    let expect = statuses(table, report);
+    Some(HealthKind::Http { path: table.get("path")?, host: table.get("host"), expect: expect? })
 }
 
 fn statuses(table: &Table, report: &mut Report<'_>) -> Option<Vec<StatusRange>> {

@@ -66,35 +66,31 @@ fn listen(table: &Table, report: &mut Report<'_>) -> Option<Listen> {
 }
 
 fn rest(table: &Table, report: &mut Report<'_>) -> Option<Rest> {
-    let idle_timeout: Duration = table.get("idle_timeout")?;
-    let timeout = if table.is_written("affinity_timeout") { table.get("affinity_timeout")? } else { idle_timeout };
-    let affinity = match table.get::<&str>("affinity")? {
-        "client-ip" => Affinity::ClientIp { timeout },
-        _ => Affinity::None,
-    };
-    if let Some(place) = table.key_place("affinity_timeout").filter(|_| affinity == Affinity::None) {
+    let affinity: Option<&str> = table.get("affinity");
+    if let Some(place) = table.key_place("affinity_timeout").filter(|_| affinity == Some("none")) {
         let problem = Problem::new("affinity_timeout does nothing without affinity");
         report.warning(place, problem.hint("add affinity = \"client-ip\""));
     }
+    let allow = prefixes(table, "allow");
+    if table.is_empty_list("allow") {
+        let problem = Problem::new("an empty allow would let nobody in, or everybody: it is not clear which is meant");
+        let hint = "leave it out for everybody, or write deny = [\"0.0.0.0/0\", \"::/0\"] for nobody";
+        report.error(table.place("allow"), problem.hint(hint));
+    }
+    let idle_timeout: Duration = table.get("idle_timeout")?;
+    let timeout = if table.is_written("affinity_timeout") { table.get("affinity_timeout")? } else { idle_timeout };
     Some(Rest {
-        affinity,
+        affinity: if affinity? == "client-ip" { Affinity::ClientIp { timeout } } else { Affinity::None },
         idle_timeout,
         drain_timeout: table.get("drain_timeout")?,
-        allow: prefixes(table, "allow", report),
-        deny: prefixes(table, "deny", report),
+        allow,
+        deny: prefixes(table, "deny"),
         rate_limit: table.get::<Table>("rate_limit").and_then(|t| rate_limit(&t)),
     })
 }
 
-fn prefixes(table: &Table, key: &str, report: &mut Report<'_>) -> Vec<Prefix> {
+fn prefixes(table: &Table, key: &str) -> Vec<Prefix> {
     let written: Vec<At<Prefix>> = table.list(key);
-    if written.is_empty() && key == "allow" && table.is_written(key) {
-        let problem = Problem::new("an empty allow would let nobody in, or everybody: it is not clear which is meant");
-        report.error(
-            table.place(key),
-            problem.hint("leave it out for everybody, or write deny = [\"0.0.0.0/0\", \"::/0\"]"),
-        );
-    }
     written.into_iter().map(|p| p.value).collect()
 }
 
