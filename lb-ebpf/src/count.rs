@@ -31,11 +31,19 @@ pub fn sample(ctx: &XdpContext, service: u32, reason: u32, count: u64) {
 /// Counts a packet on its way from a client to a backend.
 #[inline(always)]
 pub fn to_backend(service: u32, backend: u32, bytes: u32, new_flow: bool) {
-    for counter in [SVC_TRAFFIC.get_ptr_mut(service), BE_TRAFFIC.get_ptr_mut(backend)].into_iter().flatten() {
+    if let Some(counter) = SVC_TRAFFIC.get_ptr_mut(service) {
         // SAFETY: a valid pointer to this CPU's own counters, which nobody else writes.
-        let t: &mut Traffic = unsafe { &mut *counter };
-        t.packets += 1;
-        t.bytes += u64::from(bytes);
-        t.flows += u64::from(new_flow);
+        add(unsafe { &mut *counter }, bytes, new_flow);
     }
+    if let Some(counter) = BE_TRAFFIC.get_ptr_mut(backend) {
+        // SAFETY: a valid pointer to this CPU's own counters, which nobody else writes.
+        add(unsafe { &mut *counter }, bytes, new_flow);
+    }
+}
+
+#[inline(always)]
+fn add(traffic: &mut Traffic, bytes: u32, new_flow: bool) {
+    traffic.packets += 1;
+    traffic.bytes += u64::from(bytes);
+    traffic.flows += u64::from(new_flow);
 }

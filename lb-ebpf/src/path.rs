@@ -68,7 +68,11 @@ fn of_flow(ctx: &XdpContext, packet: &Packet, found: &Found, now: u32) -> Outcom
         return Outcome::stop(number, Reason::BackendGone);
     };
     let party = Party { number, service, backend };
-    if entry.side == side::REPLY { from_backend(ctx, packet, party, found, now) } else { from_client(ctx, packet, party, found, now) }
+    if entry.side == side::REPLY {
+        from_backend(ctx, packet, party, found, now)
+    } else {
+        from_client(ctx, packet, party, found, now)
+    }
 }
 
 /// A client's packet of a known flow.

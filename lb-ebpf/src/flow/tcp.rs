@@ -33,6 +33,10 @@ pub const fn next(current: u8, flags_seen: u16, from_client: bool, one_sided: bo
     }
     if flags & FIN != 0 {
         let all = flags_seen | if from_client { seen::FIN_CLIENT } else { seen::FIN_BACKEND };
+        // An unanswered connection has nothing to close: else SYN and FIN alone would earn a place among the established.
+        if current == state::FRESH && !one_sided {
+            return (current, all);
+        }
         let both = all & seen::FIN_CLIENT != 0 && all & seen::FIN_BACKEND != 0;
         let closed = both || (one_sided && from_client);
         return (if closed { state::CLOSED } else { state::HALF_CLOSED }, all);
