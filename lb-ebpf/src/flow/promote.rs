@@ -11,8 +11,8 @@ use crate::count;
 use crate::maps::{SCRATCH, Scratch};
 use crate::packet::Packet;
 
-/// Has a fresh flow earned its place? TCP: the handshake is complete (with DSR, as far as the client shows) and nothing closed yet. UDP: the
-/// client has spoken twice. After a failure it is asked again once a window.
+/// Has a fresh flow earned its place? TCP: the handshake is complete (with DSR, as far as the client shows) and the
+/// connection not over yet. UDP: the client has spoken twice. After a failure it is asked again once a window.
 #[inline(always)]
 pub fn is_due(packet: &Packet, flow: &Flow, before: u8, last_seen: u32, now: u32) -> bool {
     if packet.protocol() == proto::TCP && (flow.state < state::ESTABLISHED || !state::is_active(flow.state)) {

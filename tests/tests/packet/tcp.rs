@@ -106,6 +106,21 @@ fn resets() {
     check_all("RST", &cases);
 }
 
+/// Two packets of a stranger, an opening and an ending, must not take room among the established.
+#[test]
+fn what_ends_before_it_began_stays_fresh() {
+    let mut cases = Vec::new();
+    for row in rows(proto::TCP) {
+        let begin = |what: &str| row.case(what, 1).send("SYN", row.first(), opens(1, 1, row.out(row.first(), 1, A)));
+        let case = forwarded(row, begin("SYN, RST"), "RST", "R").state(state::RESET);
+        cases.push(forwarded(row, case, "RST again", "R").held(row.halves(), 0).active(1, 0));
+        let case = forwarded(row, begin("SYN, FIN"), "FIN", "FA");
+        let case = case.state(if row.is_nat() { state::FRESH } else { state::CLOSED });
+        cases.push(forwarded(row, case, "FIN again", "FA").held(row.halves(), 0).active(1, 0));
+    }
+    check_all("ended before it began", &cases);
+}
+
 #[test]
 fn a_new_syn_reuses_the_port() {
     // After `end`, the same client port opens again, and the turn of round robin has come to backend 2.
