@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use lb_dataplane::{BackendCounters, Counters, ServiceCounters};
+use lb_model::{BackendId, Name};
 use serde::{Deserialize, Serialize};
 
 /// One number: what former engines counted, and the last reading of this one. A reading below the last one means that
@@ -41,6 +42,12 @@ pub struct Totals {
     unowned: BTreeMap<String, Meter>,
 }
 
+/// Reads `pool/address` back; neither has a slash in it.
+fn backend_id(text: &str) -> Option<BackendId> {
+    let (pool, address) = text.split_once('/')?;
+    Some(BackendId { pool: pool.parse().ok()?, address: address.parse().ok()? })
+}
+
 type ByReason = BTreeMap<lb_common::reason::Reason, u64>;
 
 /// Reads counts by reason; one that the engine has not seen yet has read 0.
@@ -56,8 +63,12 @@ fn reasons(meters: &mut BTreeMap<String, Meter>, raw: &ByReason) -> ByReason {
 }
 
 impl Totals {
-    /// A reading with everything added that came before.
+    /// A reading with everything added that came before. What the engine does not mention it has not counted yet.
     pub fn absorb(&mut self, mut raw: Counters) -> Counters {
+        let silent: Vec<Name> = self.services.keys().filter_map(|n| n.parse().ok()).collect();
+        for name in silent {
+            raw.services.entry(name).or_default();
+        }
         for (name, counters) in &mut raw.services {
             let meters = self.services.entry(name.to_string()).or_default();
             *counters = ServiceCounters {
@@ -67,6 +78,10 @@ impl Totals {
                 bytes: meters.bytes.read(counters.bytes),
                 dropped: reasons(&mut meters.dropped, &counters.dropped),
             };
+        }
+        let silent: Vec<BackendId> = self.backends.keys().filter_map(|id| backend_id(id)).collect();
+        for id in silent {
+            raw.backends.entry(id).or_default();
         }
         for (id, counters) in &mut raw.backends {
             let meters = self.backends.entry(id.to_string()).or_default();
