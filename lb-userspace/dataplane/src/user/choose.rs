@@ -105,7 +105,13 @@ pub(crate) fn reselect(settings: &Settings, flow: &Newcomer, tried: &[Arc<LiveBa
 }
 
 /// Remembers whom the client was given, where the service asks for it.
-pub(crate) fn remember(service: &LiveService, settings: &Settings, flow: &Newcomer, choice: &Arc<LiveBackend>, now: u32) {
+pub(crate) fn remember(
+    service: &LiveService,
+    settings: &Settings,
+    flow: &Newcomer,
+    choice: &Arc<LiveBackend>,
+    now: u32,
+) {
     if let Some(timeout) = settings.affinity {
         service.affinities().set(flow.client.ip(), choice, now, timeout);
     }

@@ -85,7 +85,10 @@ impl UserPlane {
     fn put_service(&mut self, service: &Service) -> Result<(), PlaneError> {
         self.supports(service)?;
         let pool = self.pools.get(&service.pool).cloned().ok_or_else(|| {
-            PlaneError::Limit(format!("service '{}' names the pool '{}', which does not exist", service.name, service.pool))
+            PlaneError::Limit(format!(
+                "service '{}' names the pool '{}', which does not exist",
+                service.name, service.pool
+            ))
         })?;
         let wanted = listen::addresses(service);
         let protocol = service.listen.protocol;

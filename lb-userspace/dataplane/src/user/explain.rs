@@ -88,13 +88,7 @@ fn admit(
     Ok(())
 }
 
-fn select(
-    plane: &UserPlane,
-    entry: &InForce,
-    settings: &Settings,
-    flow: &Newcomer,
-    story: &mut Story,
-) -> Explanation {
+fn select(plane: &UserPlane, entry: &InForce, settings: &Settings, flow: &Newcomer, story: &mut Story) -> Explanation {
     let pool = &settings.pool;
     let now = plane.shared.clock.millis();
     let (algorithm, slots) = pool.with_published(|p| (p.picker.algorithm(), p.picker.slots().len()));

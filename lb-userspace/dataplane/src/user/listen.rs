@@ -93,9 +93,14 @@ fn refused(service: &Service, address: SocketAddr, e: &io::Error) -> PlaneError 
         Some(libc::EADDRINUSE) => "another process listens there".to_owned(),
         Some(libc::EADDRNOTAVAIL) => "the host cannot use this address".to_owned(),
         Some(libc::EACCES) => {
-            format!("port {} needs root or CAP_NET_BIND_SERVICE, or a lower net.ipv4.ip_unprivileged_port_start", address.port())
+            format!(
+                "port {} needs root or CAP_NET_BIND_SERVICE, or a lower net.ipv4.ip_unprivileged_port_start",
+                address.port()
+            )
         }
-        Some(libc::EMFILE | libc::ENFILE) => "no file descriptors left; raise the limit (ulimit -n, LimitNOFILE=)".to_owned(),
+        Some(libc::EMFILE | libc::ENFILE) => {
+            "no file descriptors left; raise the limit (ulimit -n, LimitNOFILE=)".to_owned()
+        }
         _ => e.to_string(),
     };
     PlaneError::Listen { listen: format!("{address}/{}", service.listen.protocol), why }

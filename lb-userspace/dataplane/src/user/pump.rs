@@ -89,11 +89,7 @@ impl Pump {
                 let _already_gone = SockRef::from(to).shutdown(std::net::Shutdown::Write);
                 return Poll::Ready(Ok(()));
             }
-            let n = if self.bulk {
-                ready!(self.splice(cx, from))
-            } else {
-                ready!(self.copy(cx, from, to))
-            }?;
+            let n = if self.bulk { ready!(self.splice(cx, from)) } else { ready!(self.copy(cx, from, to)) }?;
             if n > 0 {
                 seen(n);
             }

@@ -43,13 +43,7 @@ struct Relay<'a> {
 }
 
 /// Carries the connection to its end.
-pub(super) async fn run(
-    here: &Here,
-    conn: &Conn,
-    client: TcpStream,
-    server: TcpStream,
-    send_proxy: Option<SendProxy>,
-) {
+pub(super) async fn run(here: &Here, conn: &Conn, client: TcpStream, server: TcpStream, send_proxy: Option<SendProxy>) {
     let prefix = send_proxy.map(|v| proxy_header::header(v, conn.client, conn.vip)).unwrap_or_default();
     let end = {
         let mut relay = Relay {

@@ -36,13 +36,7 @@ impl World {
     fn new(seed: u64) -> Self {
         // Begins shortly before the clock wraps.
         let now = u32::MAX - 20_000;
-        Self {
-            table: Sessions::new(CAPACITY),
-            model: BTreeMap::new(),
-            now,
-            next: 0,
-            rng: StdRng::seed_from_u64(seed),
-        }
+        Self { table: Sessions::new(CAPACITY), model: BTreeMap::new(), now, next: 0, rng: StdRng::seed_from_u64(seed) }
     }
 
     fn any_known(&mut self) -> Option<(u16, bool)> {
@@ -102,12 +96,8 @@ impl World {
     fn sweep(&mut self) {
         let odd = self.rng.random_bool(0.1);
         let now = self.now;
-        let mut ended: Vec<u64> = self
-            .table
-            .sweep(now, usize::MAX, |h| h.1, |h| odd && h.0 % 7 == 0)
-            .iter()
-            .map(|s| s.held.0)
-            .collect();
+        let mut ended: Vec<u64> =
+            self.table.sweep(now, usize::MAX, |h| h.1, |h| odd && h.0 % 7 == 0).iter().map(|s| s.held.0).collect();
         let over = |m: &Modelled| {
             let limit = if m.answered { m.idle } else { m.idle.min(FRESH) };
             now.wrapping_sub(m.last_seen) >= limit || (odd && m.number % 7 == 0)

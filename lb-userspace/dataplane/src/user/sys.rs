@@ -61,46 +61,26 @@ pub(super) struct Received {
     pub timestamps: bool,
 }
 
-/// Asks `TCP_INFO`; `None` where the kernel does not say.
+/// Asks `TCP_INFO`; `None` where the kernel is too old to say.
 pub(super) fn received(socket: BorrowedFd<'_>) -> Option<Received> {
     // SAFETY: tcp_info is plain integers, for which zero is valid.
     let mut info: libc::tcp_info = unsafe { mem::zeroed() };
-    let mut wide = Wide { info, rest: [0; 128] };
-    let mut len = mem::size_of::<Wide>() as libc::socklen_t;
+    let mut len = mem::size_of::<libc::tcp_info>() as libc::socklen_t;
+    let to = std::ptr::from_mut(&mut info).cast();
     // SAFETY: the buffer is as long as `len` says and outlives the call.
-    let rc = unsafe {
-        libc::getsockopt(
-            socket.as_raw_fd(),
-            libc::IPPROTO_TCP,
-            libc::TCP_INFO,
-            std::ptr::from_mut(&mut wide).cast(),
-            &raw mut len,
-        )
-    };
-    info = wide.info;
-    // Linux's struct tcp_info goes on after what libc declares; tcpi_segs_in stands at byte 140 (include/uapi/linux/tcp.h).
-    let at = SEGS_IN.checked_sub(mem::size_of::<libc::tcp_info>())?;
-    if rc != 0 || (len as usize) < SEGS_IN + 4 {
+    let rc = unsafe { libc::getsockopt(socket.as_raw_fd(), libc::IPPROTO_TCP, libc::TCP_INFO, to, &raw mut len) };
+    let told = mem::offset_of!(libc::tcp_info, tcpi_segs_in) + mem::size_of::<u32>();
+    if rc != 0 || (len as usize) < told {
         return None;
     }
-    let word: [u8; 4] = wide.rest.get(at..at + 4)?.try_into().ok()?;
-    Some(Received { segments: u32::from_ne_bytes(word).into(), timestamps: info.tcpi_options & 1 != 0 })
-}
-
-const SEGS_IN: usize = 140;
-
-#[repr(C)]
-struct Wide {
-    info: libc::tcp_info,
-    rest: [u8; 128],
+    Some(Received { segments: info.tcpi_segs_in.into(), timestamps: info.tcpi_options & 1 != 0 })
 }
 
 /// Sets an integer option of a socket.
 pub(super) fn set_option(socket: BorrowedFd<'_>, level: i32, name: i32, value: i32) -> io::Result<()> {
     let len = mem::size_of::<i32>() as libc::socklen_t;
     // SAFETY: the value is an integer of `len` bytes that outlives the call.
-    let rc =
-        unsafe { libc::setsockopt(socket.as_raw_fd(), level, name, std::ptr::from_ref(&value).cast(), len) };
+    let rc = unsafe { libc::setsockopt(socket.as_raw_fd(), level, name, std::ptr::from_ref(&value).cast(), len) };
     check(rc as isize).map(drop)
 }
 
@@ -142,8 +122,7 @@ impl Batch {
             header.msg_hdr.msg_iov = &raw mut self.parts[i];
             header.msg_hdr.msg_iovlen = 1;
             header.msg_hdr.msg_flags = 0;
-            header.msg_hdr.msg_name =
-                if names { (&raw mut self.names[i]).cast() } else { std::ptr::null_mut() };
+            header.msg_hdr.msg_name = if names { (&raw mut self.names[i]).cast() } else { std::ptr::null_mut() };
             header.msg_hdr.msg_namelen =
                 if names { mem::size_of::<libc::sockaddr_storage>() as libc::socklen_t } else { 0 };
         }

@@ -82,7 +82,8 @@ fn complain(here: &Here, door: &Door, e: &io::Error) {
 /// Decides about a new connection and gives it a task of its own.
 fn welcome(here: &Here, door: &Door, client: TcpStream, from: SocketAddr) {
     let settings = door.service.settings();
-    let vip = if door.address.ip().is_unspecified() { client.local_addr().unwrap_or(door.address) } else { door.address };
+    let vip =
+        if door.address.ip().is_unspecified() { client.local_addr().unwrap_or(door.address) } else { door.address };
     let flow = Newcomer { client: from, vip, protocol: Protocol::Tcp };
     let admitted = if here.shared.is_full() {
         Err(Reason::FlowTableFull)
@@ -90,11 +91,13 @@ fn welcome(here: &Here, door: &Door, client: TcpStream, from: SocketAddr) {
         choose::guard(&door.service, &settings, from, &here.shared.clock)
     };
     let now = here.own.now.millis();
-    let chosen = admitted
-        .and_then(|()| choose::select(&door.service, &settings, &flow, now, false).ok_or(Reason::NoBackend));
+    let chosen =
+        admitted.and_then(|()| choose::select(&door.service, &settings, &flow, now, false).ok_or(Reason::NoBackend));
     match chosen {
         Ok(choice) => {
-            tokio::spawn(carry(here.clone(), door.service.clone(), client, flow, choice.backend));
+            // Counted at once, so that the next choice already sees it.
+            let held = Held::new(&door.service, choice.backend);
+            tokio::spawn(carry(here.clone(), client, flow, held));
         }
         Err(reason) => {
             door.service.drop_packet(reason);
@@ -104,18 +107,13 @@ fn welcome(here: &Here, door: &Door, client: TcpStream, from: SocketAddr) {
 }
 
 /// A connection from its backend's choice to its end.
-async fn carry(
-    here: Here,
-    service: Arc<LiveService>,
-    client: TcpStream,
-    flow: Newcomer,
-    first: Arc<LiveBackend>,
-) {
+async fn carry(here: Here, client: TcpStream, flow: Newcomer, mut held: Held) {
     let _count = FlowCount::new(&here.shared);
+    let service = held.service.clone();
     let mut tried: Vec<Arc<LiveBackend>> = Vec::new();
-    let mut backend = first;
     loop {
-        let place = Place::take(&here, &service, &flow, &backend);
+        let backend = held.backend.clone();
+        let place = Place::take(&here, &flow, held);
         match connect(&here, &place.conn).await {
             Ok(server) => {
                 place.conn.held.opened();
@@ -131,19 +129,15 @@ async fn carry(
                 tracing::debug!(service = %service.name, %pool, backend = %place.conn.upstream, %why, "cannot connect");
             }
         }
-        let over = place.conn.held.service.removed().is_some();
         drop(place);
         tried.push(backend);
-        let next = if tried.len() < ATTEMPTS && !over {
-            choose::reselect(&service.settings(), &flow, &tried)
-        } else {
-            None
-        };
+        let again = tried.len() < ATTEMPTS && service.removed().is_none();
+        let next = if again { choose::reselect(&service.settings(), &flow, &tried) } else { None };
         let Some(choice) = next else {
             service.drop_packet(Reason::ConnectFailed);
             return reset(client);
         };
-        backend = choice.backend;
+        held = Held::new(&service, choice.backend);
     }
 }
 
@@ -155,9 +149,8 @@ struct Place {
 }
 
 impl Place {
-    fn take(here: &Here, service: &Arc<LiveService>, flow: &Newcomer, backend: &Arc<LiveBackend>) -> Self {
-        let held = Held::new(service, backend.clone());
-        let upstream = backend.address(flow.vip.port());
+    fn take(here: &Here, flow: &Newcomer, held: Held) -> Self {
+        let upstream = held.backend.address(flow.vip.port());
         let conn = Arc::new(Conn::new(held, flow.client, flow.vip, upstream, here.own.now.millis()));
         let key = here.own.conns.insert(conn.clone());
         Self { own: here.own.clone(), key, conn }

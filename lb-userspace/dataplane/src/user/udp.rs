@@ -189,8 +189,7 @@ fn session(here: &Here, port: &Arc<Port>, key: Key) -> Result<(Id, Arc<Upstream>
     drop(known);
     let now = here.own.now.millis();
     let flow = Newcomer { client: key.client, vip: key.vip, protocol: Protocol::Udp };
-    let mut backend =
-        choose::select(&port.service, &settings, &flow, now, false).ok_or(Reason::NoBackend)?.backend;
+    let mut backend = choose::select(&port.service, &settings, &flow, now, false).ok_or(Reason::NoBackend)?.backend;
     drop(here.own.sessions().make_room().map_err(|_| Reason::FlowTableFull)?);
     let mut tried = Vec::new();
     let upstream = loop {
@@ -207,18 +206,11 @@ fn session(here: &Here, port: &Arc<Port>, key: Key) -> Result<(Id, Arc<Upstream>
     Ok(open(here, port, key, backend, upstream))
 }
 
-fn open(
-    here: &Here,
-    port: &Arc<Port>,
-    key: Key,
-    backend: Arc<LiveBackend>,
-    upstream: Upstream,
-) -> (Id, Arc<Upstream>) {
+fn open(here: &Here, port: &Arc<Port>, key: Key, backend: Arc<LiveBackend>, upstream: Upstream) -> (Id, Arc<Upstream>) {
     let upstream = Arc::new(upstream);
     let held = Held::new(&port.service, backend);
     held.opened();
-    let session =
-        HeldSession { held, upstream: upstream.clone(), reader: None, _count: FlowCount::new(&here.shared) };
+    let session = HeldSession { held, upstream: upstream.clone(), reader: None, _count: FlowCount::new(&here.shared) };
     let mut sessions = here.own.sessions();
     let id = sessions.open(key, session, here.own.now.millis());
     let reader = tokio::spawn(answers(here.clone(), port.clone(), upstream.clone(), id, key.client));

@@ -4,8 +4,8 @@
 use std::collections::HashMap;
 use std::io;
 use std::net::SocketAddr;
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::Arc;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -29,8 +29,17 @@ const PATIENCE: Duration = Duration::from_secs(2);
 
 #[derive(Debug)]
 enum Command {
-    Open { service: Arc<LiveService>, protocol: Protocol, sockets: Vec<(SocketAddr, Socket)> },
-    Close { protocol: Protocol, addresses: Vec<SocketAddr>, service: Arc<LiveService>, done: SyncSender<()> },
+    Open {
+        service: Arc<LiveService>,
+        protocol: Protocol,
+        sockets: Vec<(SocketAddr, Socket)>,
+    },
+    Close {
+        protocol: Protocol,
+        addresses: Vec<SocketAddr>,
+        service: Arc<LiveService>,
+        done: SyncSender<()>,
+    },
     /// End whatever is over, now.
     Sweep,
 }
@@ -179,9 +188,8 @@ fn close(here: &Here, open: Open, service: &Arc<LiveService>, address: SocketAdd
         }
         Open::Udp(task) => {
             task.abort();
-            let ended = here.own.sessions().close_where(|s| {
-                s.key.vip == address && Arc::ptr_eq(&s.held.held.service, service)
-            });
+            let ended =
+                here.own.sessions().close_where(|s| s.key.vip == address && Arc::ptr_eq(&s.held.held.service, service));
             drop(ended);
         }
     }
