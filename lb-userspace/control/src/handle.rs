@@ -131,7 +131,7 @@ impl Handle {
     }
 
     async fn backend(&self, pool: String, address: String, command: BackendCommand) -> Result<(), CommandError> {
-        self.ask(|reply| Request::Backend { pool, address, command, reply }).await.unwrap_or_else(|| refused())
+        self.ask(|reply| Request::Backend { pool, address, command, reply }).await.unwrap_or_else(refused)
     }
 
     /// Adds a backend to a pool (weight 1 unless given), or takes back its removal.
@@ -182,7 +182,7 @@ impl Handle {
     /// # Errors
     /// [`CommandError::Unknown`] if there is no such service.
     pub async fn flows(&self, query: FlowQuery) -> Result<Vec<FlowRecord>, CommandError> {
-        self.ask(|reply| Request::Flows { query, reply }).await.unwrap_or_else(|| refused())
+        self.ask(|reply| Request::Flows { query, reply }).await.unwrap_or_else(refused)
     }
 
     /// Where the first packet of such a flow would go, and why. Changes nothing.
@@ -200,7 +200,7 @@ impl Handle {
     /// # Errors
     /// [`CommandError::Refused`] if something could not be taken off.
     pub async fn detach(&self) -> Result<String, CommandError> {
-        self.ask(Request::Detach).await.unwrap_or_else(|| refused())
+        self.ask(Request::Detach).await.unwrap_or_else(refused)
     }
 
     /// Ends the control plane. What becomes of the data plane is `[host] on_exit`'s to say, and said in the answer.

@@ -128,9 +128,9 @@ mod tests {
         assert_eq!(names.addresses(&a), ips(&["10.0.0.1", "10.0.0.2"]));
         assert!(!names.answered(&b, Err("NXDOMAIN".into()), now));
         now += SHORTEST;
-        assert_eq!(names.due(now), [b.clone()], "a failure is asked again soon");
+        assert_eq!(names.due(now), vec![b.clone()], "a failure is asked again soon");
         now += Duration::from_secs(19);
-        assert_eq!(names.due(now), [a.clone()], "and an answer on its TTL");
+        assert_eq!(names.due(now), vec![a.clone()], "and an answer on its TTL");
         assert!(!names.answered(&a, Err("timed out".into()), now));
         assert_eq!(names.addresses(&a).len(), 2);
         assert!(!names.answered(&b, Ok((Vec::new(), LONGEST)), now), "an empty answer is a failure");
