@@ -53,19 +53,22 @@ impl Lines {
     }
 }
 
-fn host(h: &Host) -> String {
-    let usual = Host::default();
-    let plane = match h.data_plane {
+pub(crate) const fn plane(choice: PlaneChoice) -> &'static str {
+    match choice {
         PlaneChoice::Auto => "auto",
         PlaneChoice::Xdp => "xdp",
         PlaneChoice::XdpGeneric => "xdp-generic",
         PlaneChoice::Userspace => "userspace",
-    };
+    }
+}
+
+fn host(h: &Host) -> String {
+    let usual = Host::default();
     let path = |p: &std::path::Path| quoted(p.display().to_string());
     let mut lines = Lines(Vec::new());
     lines
         .put_if(!h.interfaces.is_empty(), "interfaces", list(&h.interfaces))
-        .put("data_plane", quoted(plane))
+        .put("data_plane", quoted(plane(h.data_plane)))
         .put("state_dir", path(&h.state_dir))
         .put_if(h.flow_table_size != usual.flow_table_size, "flow_table_size", h.flow_table_size.to_string())
         .put_if(h.on_exit == OnExit::Detach, "on_exit", quoted("detach"))

@@ -2,36 +2,42 @@
 
 use std::fmt::Write as _;
 
-use lb_model::{Desired, Listen};
+use lb_model::{Desired, Listen, PlaneChoice};
 
 use crate::environment::Environment;
 use crate::load::parse_in;
+
+/// What was said on the command line.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Flags<'a> {
+    pub listen: &'a [String],
+    pub backends: &'a [String],
+    pub interfaces: &'a [String],
+    /// `None`: userspace for this host's own addresses without an interface, else automatic.
+    pub data_plane: Option<PlaneChoice>,
+}
 
 /// One pool, and a service for each `--listen`.
 ///
 /// # Errors
 /// A sentence for everything that is wrong.
 pub fn from_flags(listen: &[String], backends: &[String], interfaces: &[String]) -> Result<Desired, Vec<String>> {
-    from_flags_in(listen, backends, interfaces, &Environment::of_process())
+    from_flags_in(Flags { listen, backends, interfaces, data_plane: None }, &Environment::of_process())
 }
 
-/// The same with the defaults of a given environment: a pure function.
+/// The same with the data plane asked for and the defaults of a given environment: a pure function.
 ///
 /// # Errors
 /// A sentence for everything that is wrong.
-pub fn from_flags_in(
-    listen: &[String],
-    backends: &[String],
-    interfaces: &[String],
-    environment: &Environment,
-) -> Result<Desired, Vec<String>> {
+pub fn from_flags_in(flags: Flags<'_>, environment: &Environment) -> Result<Desired, Vec<String>> {
+    let Flags { listen, backends, .. } = flags;
     if listen.is_empty() {
         return Err(vec!["--listen is missing: for example --listen 192.0.2.10:80/tcp".to_owned()]);
     }
     if backends.is_empty() {
         return Err(vec!["--backend is missing: for example --backend 10.0.0.11:80".to_owned()]);
     }
-    let text = text(listen, backends, interfaces);
+    let text = text(&flags);
     parse_in(&text, "", environment).map(|loaded| loaded.desired).map_err(|errors| {
         let sentence = |d: crate::Diagnostic| match d.hint {
             Some(hint) => format!("{} ({hint})", d.message),
@@ -41,15 +47,16 @@ pub fn from_flags_in(
     })
 }
 
-fn text(listen: &[String], backends: &[String], interfaces: &[String]) -> String {
+fn text(flags: &Flags<'_>) -> String {
+    let Flags { listen, backends, interfaces, data_plane } = flags;
     let quoted = |s: &String| toml::Value::String(s.clone()).to_string();
     let list = |items: &[String]| items.iter().map(quoted).collect::<Vec<_>>().join(", ");
     let mut out = format!("[host]\ninterfaces = [{}]\n", list(interfaces));
     // Nobody who names no interface means XDP by an address that no interface brings packets for.
     let local = |l: &String| l.parse::<Listen>().is_ok_and(|l| l.address.is_unspecified() || l.address.is_loopback());
-    if interfaces.is_empty() && listen.iter().any(local) {
-        out.push_str("data_plane = \"userspace\"\n");
-    }
+    let usual =
+        if interfaces.is_empty() && listen.iter().any(local) { PlaneChoice::Userspace } else { PlaneChoice::Auto };
+    let _ = writeln!(out, "data_plane = \"{}\"", crate::export::plane(data_plane.unwrap_or(usual)));
     let each = backends.iter().map(|b| format!("{{ address = {} }}", quoted(b)));
     let _ = writeln!(out, "[[pool]]\nname = \"default\"\nbackends = [{}]", each.collect::<Vec<_>>().join(", "));
     for (i, l) in listen.iter().enumerate() {
@@ -66,7 +73,9 @@ mod tests {
 
     fn flags(listen: &[&str], backends: &[&str], interfaces: &[&str]) -> Result<Desired, Vec<String>> {
         let own = |s: &[&str]| s.iter().map(|s| (*s).to_owned()).collect::<Vec<_>>();
-        from_flags_in(&own(listen), &own(backends), &own(interfaces), &Environment::default())
+        let flags =
+            Flags { listen: &own(listen), backends: &own(backends), interfaces: &own(interfaces), data_plane: None };
+        from_flags_in(flags, &Environment::default())
     }
 
     #[test]
@@ -85,6 +94,10 @@ mod tests {
             assert_eq!(flags(&[listen], &[backend], &[]).expect("good").host.data_plane, PlaneChoice::Userspace);
         }
         assert!(flags(&["0.0.0.0:80/tcp"], &["10.0.0.1:80"], &["eth0"]).is_err());
+        let (listen, backends) = (["0.0.0.0:80/tcp".to_owned()], ["10.0.0.1:80".to_owned()]);
+        let xdp =
+            Flags { listen: &listen, backends: &backends, data_plane: Some(PlaneChoice::Xdp), ..Flags::default() };
+        assert!(from_flags_in(xdp, &Environment::default()).is_err());
     }
 
     #[test]

@@ -41,12 +41,12 @@ pub(crate) static ROOT: Section = Section {
 
 pub(crate) static HOST: Section = Section {
     heading: "[host]",
-    doc: "What is fixed while `lb` runs: a reload that changes one of these keys says that it waits for the next start.",
+    doc: "What is settled when `lb` starts: a reload that finds one of these changed says that it needs a restart.",
     keys: &[
         key(
             "interfaces",
             Kind::List(&Kind::Text(&INTERFACE)),
-            Absent("those that lead to the services' backends"),
+            Absent("the engine's choice, shown by `lb status`"),
             "Where the XDP program attaches; more than one is normal.",
         ),
         key(

@@ -61,19 +61,22 @@ fn write_section(out: &mut String, section: &Section) {
     out.push_str("| Key | Value | Default | Meaning |\n|---|---|---|---|\n");
     for key in section.keys {
         let meaning = [key.doc.to_owned(), words(key)].join(" ");
-        let _ = writeln!(out, "| `{}` | {} | {} | {} |", key.name, value(&key.kind), default(key), meaning.trim());
+        let _ = writeln!(out, "| `{}` | {} | {} | {} |", key.name, value(key), default(key), meaning.trim());
     }
 }
 
-fn value(kind: &Kind) -> String {
-    match kind {
+fn value(key: &Key) -> String {
+    match &key.kind {
         Kind::Choice(choices) => named(choices),
         Kind::ChoiceOrInteger { choices, min, max } => format!("{}, or {min} to {max}", named(choices)),
         Kind::Integer { min, max } => format!("{min} to {max}"),
-        Kind::List(of) => format!("list, each {}", value(of)),
         Kind::Table(_) => "table, see below".into(),
         Kind::Tables(_) => "list of tables, see below".into(),
-        other => format!("{}, e.g. `{}`", other.what().replace('|', "\\|"), other.example()),
+        // A default or the meaning shows what it looks like.
+        other if matches!(key.need, Need::Default(_)) || key.doc.contains("`\"") || key.doc.contains("0.0.1") => {
+            other.what()
+        }
+        other => format!("{}: `{}`", other.what(), other.example()),
     }
 }
 

@@ -169,7 +169,7 @@ impl Kind {
         match self {
             Self::Name => "\"web\"".into(),
             Self::Text(form) => format!("\"{}\"", form.example),
-            Self::Path => "\"/var/lib/lb\"".into(),
+            Self::Path => "\"/run/lb/lb.sock\"".into(),
             Self::Integer { min, .. } => min.to_string(),
             Self::Duration { .. } => "\"2s\"".into(),
             Self::Percent { .. } => "\"10%\"".into(),

@@ -16,8 +16,9 @@ pub(super) fn check(draft: &Draft, pools: &Pools<'_>, report: &mut Report<'_>) {
         let (Some(listen), Some(forward)) = (service.listen, service.forward) else { continue };
         let Some(pool) = service.pool.as_ref().and_then(|p| pools.get(p.as_str())) else { continue };
         for backend in &pool.backends {
-            let found =
-                port(service, listen, forward, backend).or_else(|| family(draft, service, listen, forward, backend));
+            let found = itself(listen, backend)
+                .or_else(|| port(service, listen, forward, backend))
+                .or_else(|| family(draft, service, listen, forward, backend));
             if let Some(problem) = found.filter(|_| blamed.insert(backend.place.start)) {
                 report.error(backend.place.clone(), problem);
             }
@@ -47,6 +48,18 @@ fn engine(draft: &Draft, service: &DraftService, report: &mut Report<'_>) {
             );
         }
     }
+}
+
+fn itself(listen: Listen, backend: &DraftBackend) -> Option<Problem> {
+    let BackendAddress::Ip { ip, port } = backend.address else { return None };
+    let same = ip == listen.address && port.is_none_or(|p| listen.ports.contains(p));
+    let problem = || {
+        Problem::new(format!(
+            "the backend {} is the service's own address: packets would go in a circle",
+            backend.address
+        ))
+    };
+    same.then(problem)
 }
 
 fn port(service: &DraftService, listen: Listen, forward: Forward, backend: &DraftBackend) -> Option<Problem> {

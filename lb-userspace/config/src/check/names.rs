@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use lb_common::pool::{MAX_MEMBERS, MAX_POOLS, MAX_SERVICES};
+use lb_common::pool::{MAX_BACKENDS, MAX_MEMBERS, MAX_POOLS, MAX_SERVICES};
 use lb_model::Name;
 
 use super::Pools;
@@ -23,6 +23,12 @@ pub(super) fn check<'a>(draft: &'a Draft, report: &mut Report<'_>) -> Pools<'a> 
     for pool in &draft.pools {
         backends(pool, report);
     }
+    let mut total = 0;
+    let beyond = draft.pools.iter().find(|p| {
+        total += p.written;
+        total > MAX_BACKENDS as usize
+    });
+    room("backends in all", MAX_BACKENDS, beyond.map(|p| &p.table), report);
     let mut pools = Pools::new();
     for pool in &draft.pools {
         if let Some(name) = &pool.name {

@@ -43,6 +43,7 @@ pub(crate) fn read(
             report.error(at.span.clone(), problem.hint("name addresses that this host has on its interfaces"));
         }
     }
+    socket_fits(&t, path("socket"), report);
     let host = Host {
         interfaces: once_each("interface", t.list("interfaces"), report),
         data_plane: data_plane.unwrap_or_default(),
@@ -55,6 +56,17 @@ pub(crate) fn read(
         snat_addresses: once_each("address", snat, report),
     };
     DraftHost { table, host, data_plane }
+}
+
+/// `sockaddr_un` has room for 107 bytes and the end (unix(7)).
+fn socket_fits(t: &Table, path: Option<PathBuf>, report: &mut Report<'_>) {
+    const MOST: usize = 107;
+    let length = path.map_or(0, |p| p.as_os_str().len());
+    if length > MOST {
+        let problem =
+            Problem::new(format!("the socket's path is {length} bytes long, and a Unix socket's may have {MOST}"));
+        report.error(t.place("socket"), problem);
+    }
 }
 
 fn once_each<T: Eq + Hash + Clone + std::fmt::Display>(
