@@ -4,6 +4,7 @@
 pub mod ebpf;
 pub mod plan;
 pub mod plane;
+pub mod select;
 pub mod user;
 
 pub use plan::{Change, Condition, Member, PlanePool, PlaneService, PlaneState};
@@ -11,3 +12,4 @@ pub use plane::{
     BackendCounters, Counters, DataPlane, Explanation, FlowQuery, FlowRecord, InterfaceStatus, PlaneError, PlaneKind,
     Probe, ServiceCounters, Step,
 };
+pub use select::{Started, start};

@@ -6,6 +6,7 @@ use std::path::Path;
 
 use aya::programs::{TestRun, TestRunOptions, Xdp};
 use aya::{Ebpf, EbpfLoader};
+use aya_log::EbpfLogger;
 use lb_common::maps::{Settings, flow_entries, fresh_entries};
 
 use super::maps::Maps;
@@ -49,7 +50,62 @@ pub fn sizes(flow_table_size: u32) -> [(&'static str, u32); 4] {
 #[derive(Debug)]
 pub struct Loaded {
     pub maps: Maps,
-    ebpf: Ebpf,
+    pub programs: Programs,
+}
+
+/// The programs of the kernel's half.
+#[derive(Debug)]
+pub struct Programs(Ebpf);
+
+impl Programs {
+    /// A program by name; all but [`PROGRAM`] still have to be loaded.
+    ///
+    /// # Errors
+    /// If the object has none of that name.
+    pub fn get(&mut self, name: &str) -> Result<&mut Xdp, PlaneError> {
+        let none = || PlaneError::Limit(format!("the eBPF object has no XDP program named {name}"));
+        self.0.program_mut(name).ok_or_else(none)?.try_into().map_err(|_| none())
+    }
+
+    /// What the programs say, handed on to the log of this process; `None` if they cannot say anything.
+    pub fn log(&mut self) -> Option<KernelLog> {
+        match EbpfLogger::init_with_logger(&mut self.0, ToTracing) {
+            Ok(log) => Some(KernelLog(log)),
+            Err(e) => {
+                tracing::debug!(error = %e, "the eBPF programs do not log");
+                None
+            }
+        }
+    }
+}
+
+/// Lines that the programs have written.
+pub struct KernelLog(EbpfLogger<ToTracing>);
+
+impl std::fmt::Debug for KernelLog {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("KernelLog")
+    }
+}
+
+impl KernelLog {
+    /// Hands on what has come in.
+    pub fn flush(&mut self) {
+        self.0.flush();
+    }
+}
+
+#[derive(Debug)]
+struct ToTracing;
+
+impl log::Log for ToTracing {
+    fn enabled(&self, _: &log::Metadata<'_>) -> bool {
+        true
+    }
+    fn log(&self, record: &log::Record<'_>) {
+        tracing::info!(target: "lb::kernel", "{}", record.args());
+    }
+    fn flush(&self) {}
 }
 
 /// What became of a packet in [`Loaded::run`].
@@ -86,19 +142,17 @@ impl Loaded {
             nat_count: options.nat_ports.count,
         };
         maps.settings.set(0, settings, 0).map_err(|e| unavailable("writing the settings", chain(&e)))?;
-        let mut loaded = Self { maps, ebpf };
-        loaded.program_mut(PROGRAM)?.load().map_err(|e| unavailable("the kernel's verifier", verifier(&e)))?;
-        Ok(loaded)
+        let mut programs = Programs(ebpf);
+        programs.get(PROGRAM)?.load().map_err(|e| unavailable("the kernel's verifier", verifier(&e)))?;
+        Ok(Self { maps, programs })
     }
 
-    /// A program by name; all but [`PROGRAM`] still have to be loaded.
+    /// As [`Programs::get`].
     ///
     /// # Errors
     /// If the object has none of that name.
     pub fn program_mut(&mut self, name: &str) -> Result<&mut Xdp, PlaneError> {
-        let none = || PlaneError::Limit(format!("the eBPF object has no XDP program named {name}"));
-        let program = self.ebpf.program_mut(name).ok_or_else(none)?;
-        program.try_into().map_err(|_| none())
+        self.programs.get(name)
     }
 
     /// Sends one packet through the balancer without any interface (`BPF_PROG_TEST_RUN`).
@@ -107,7 +161,7 @@ impl Loaded {
     /// If the kernel refuses the packet (shorter than an Ethernet header, longer than a page).
     pub fn run(&self, packet: &[u8], ingress_ifindex: Option<u32>) -> Result<Outcome, PlaneError> {
         let none = || PlaneError::Limit(format!("no program {PROGRAM}"));
-        let program: &Xdp = self.ebpf.program(PROGRAM).ok_or_else(none)?.try_into().map_err(|_| none())?;
+        let program: &Xdp = self.programs.0.program(PROGRAM).ok_or_else(none)?.try_into().map_err(|_| none())?;
         // struct xdp_md: data, data_end, data_meta, ingress_ifindex, rx_queue_index, egress_ifindex.
         let mut context = [0u8; 24];
         context[4..8].copy_from_slice(&(packet.len() as u32).to_ne_bytes());

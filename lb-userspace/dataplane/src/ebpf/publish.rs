@@ -60,6 +60,7 @@ pub struct Publisher {
     pub(super) doors: Doors,
     pub(super) ranges: HashMap<u32, BTreeMap<Range, u32>>,
     pub(super) addresses: HashMap<Addr, u32>,
+    table_words: HashMap<u32, usize>,
     hops: HashMap<IpAddr, Hop>,
     sources: Sources,
     /// How much of the sources the kernel has.
@@ -90,6 +91,7 @@ impl Publisher {
             doors: Doors::default(),
             ranges: HashMap::new(),
             addresses: HashMap::new(),
+            table_words: HashMap::new(),
             hops: HashMap::new(),
             sources: Sources::new(snat),
             sources_written: 0,
@@ -128,7 +130,9 @@ impl Publisher {
         let before = self.pools.get(&pool.name);
         let before_algorithm = before.map(|b| b.pool.algorithm);
         if before.is_none_or(|b| b.input != input) {
-            tables::publish(&mut self.maps, number, &input.words())?;
+            let words = input.words();
+            tables::publish(&mut self.maps, number, &words)?;
+            self.table_words.insert(number, words.len());
         }
         self.pools.insert(pool.name.clone(), Published { pool: pool.clone(), numbers: numbers.clone(), input });
         if before_algorithm.is_some_and(|a| a != pool.algorithm) {
@@ -141,10 +145,11 @@ impl Publisher {
         self.retire_backends(|k, n| k.pool == pool.name && !kept.contains(&n))
     }
 
-    fn remove_pool(&mut self, name: &Name) -> Result<(), PlaneError> {
+    pub(super) fn remove_pool(&mut self, name: &Name) -> Result<(), PlaneError> {
         if let Some(number) = self.books.pools.get(name) {
             // Nothing refers to the number: services of a pool go before it.
             tables::publish(&mut self.maps, number, &[0])?;
+            self.table_words.remove(&number);
             self.books.pools.retire(name);
             self.books.pools.free(number);
             self.books_changed = true;
@@ -220,6 +225,12 @@ impl Publisher {
     /// Forgets hops of addresses that no backend has any more.
     pub fn forget_hops(&mut self, wanted: &BTreeSet<IpAddr>) {
         self.hops.retain(|ip, _| wanted.contains(ip));
+    }
+
+    /// Memory of the pools' tables: the kernel rounds an array's elements up to eight bytes.
+    #[must_use]
+    pub fn table_bytes(&self) -> u64 {
+        self.table_words.values().map(|n| *n as u64 * 8).sum()
     }
 
     /// Numbers of backends that take new flows or hold old ones: those with [`flag::EXISTS`] in the kernel.

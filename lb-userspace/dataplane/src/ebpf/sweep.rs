@@ -126,8 +126,7 @@ impl Sweep {
         });
         for (key, flow) in keys.iter().zip(&flows) {
             let service = living.get(&u32::from(flow.service));
-            if expiry::is_over(now, flow, key.wide().protocol, service)
-                && remove(maps, key, flow, now, service, fresh)
+            if expiry::is_over(now, flow, key.wide().protocol, service) && remove(maps, key, flow, now, service, fresh)
             {
                 self.removed += 1;
             } else {
@@ -180,14 +179,7 @@ impl Tables for FlowKey6 {
 
 /// Removes a half that has been idle for too long, and its other half with it; `false` if it is in use after all: its
 /// other half is, or it has had a packet since it was read.
-fn remove<K: Tables>(
-    maps: &mut Maps,
-    key: &K,
-    flow: &Flow,
-    now: u32,
-    service: Option<&Service>,
-    fresh: bool,
-) -> bool {
+fn remove<K: Tables>(maps: &mut Maps, key: &K, flow: &Flow, now: u32, service: Option<&Service>, fresh: bool) -> bool {
     let wide = key.wide();
     let current = K::table(maps, fresh).map.get(key, 0);
     let Ok(current) = current else {

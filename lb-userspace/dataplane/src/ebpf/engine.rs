@@ -1,0 +1,318 @@
+//! The engine: the XDP program attached, its maps in step with the plan, next hops followed, flows aged.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use lb_common::maps::Link;
+use lb_model::Host;
+
+use super::attach::{self, Mode};
+use super::hops::{Hop, Hops};
+use super::load::{KernelLog, LoadOptions, Loaded, PROGRAM, Programs, unavailable};
+use super::netlink::LinkState;
+use super::object::OBJECT;
+use super::pass::Passes;
+use super::pins::{self, Left};
+use super::ports::NatPorts;
+use super::publish::Publisher;
+use super::{adopt, records};
+use crate::plan::Change;
+use crate::plane::{
+    Counters, DataPlane, Explanation, FlowQuery, FlowRecord, InterfaceStatus, PlaneError, PlaneKind, Probe,
+};
+
+/// Links that the kernel's half can know.
+const MAX_LINKS: usize = 256;
+
+/// The eBPF engine.
+#[derive(Debug)]
+pub struct EbpfPlane {
+    mode: Mode,
+    pin_dir: PathBuf,
+    state_dir: PathBuf,
+    pub(super) publisher: Publisher,
+    pub(super) passes: Passes,
+    programs: Programs,
+    log: Option<KernelLog>,
+    hops: Hops,
+    interfaces: Vec<InterfaceStatus>,
+    /// Flows that one family's table has room for.
+    pub(super) capacity: u32,
+    /// Maps were taken over, and what is in them has not been compared with the plan yet.
+    adopted: bool,
+    notes: Vec<String>,
+}
+
+impl EbpfPlane {
+    /// Loads the kernel's half, or takes over what an earlier `lb` left in `pin_dir`, and attaches it to every interface.
+    ///
+    /// # Errors
+    /// [`PlaneError::Unavailable`] where the host or one of the interfaces lacks something.
+    pub fn start(host: &Host, mode: Mode) -> Result<Self, PlaneError> {
+        let hops = Hops::open().map_err(|source| PlaneError::Kernel { call: "opening netlink".into(), source })?;
+        let links = configured(host, &hops)?;
+        pins::prepare(&host.pin_dir)?;
+        let mut notes = Vec::new();
+        let books = adopt::consider(host, OBJECT, &mut notes)?;
+        let options = LoadOptions {
+            flow_table_size: host.flow_table_size,
+            nat_ports: NatPorts::of_host(),
+            pins: Some(&host.pin_dir),
+            ..LoadOptions::default()
+        };
+        let Loaded { maps, mut programs } = Loaded::load(&options)?;
+        let mut publisher = Publisher::new(maps, &host.snat_addresses);
+        let adopted = books.is_some();
+        if let Some(books) = books {
+            adopt::restore(&mut publisher, books)?;
+            notes.push("took over the flows and counters of an earlier lb".into());
+        }
+        let interfaces = attach_all(&mut programs, &links, mode, host)?;
+        let mut plane = Self {
+            mode,
+            pin_dir: host.pin_dir.clone(),
+            state_dir: host.state_dir.clone(),
+            publisher,
+            passes: Passes::default(),
+            log: programs.log(),
+            programs,
+            hops,
+            interfaces,
+            capacity: host.flow_table_size,
+            adopted,
+            notes,
+        };
+        plane.publisher.books_changed = true;
+        plane.write_links();
+        plane.keep_books();
+        Ok(plane)
+    }
+
+    /// The mode in which an earlier `lb` still forwards on the configured interfaces.
+    #[must_use]
+    pub fn inherited_mode(host: &Host) -> Option<Mode> {
+        let hops = Hops::open().ok()?;
+        let named = hops.links().values().filter(|l| host.interfaces.contains(&l.name));
+        attach::inherited_mode(&host.pin_dir, &named.collect::<Vec<_>>())
+    }
+
+    /// What an operator should know of the start.
+    #[must_use]
+    pub fn notes(&self) -> &[String] {
+        &self.notes
+    }
+
+    /// The number of the program in force.
+    #[must_use]
+    pub fn program_id(&mut self) -> Option<u32> {
+        self.programs.get(PROGRAM).ok()?.info().ok().map(|i| i.id())
+    }
+
+    fn write_links(&mut self) {
+        let attached: BTreeSet<u32> = self.interfaces.iter().map(|i| i.index).collect();
+        let mut links: Vec<&LinkState> = self.hops.links().values().filter(|l| l.mac.is_some()).collect();
+        // Ours first: there may be more links than room.
+        links.sort_by_key(|l| (!attached.contains(&l.index), l.index));
+        for l in links.into_iter().take(MAX_LINKS) {
+            let value = Link { mac: l.mac.unwrap_or_default(), reserved: 0 };
+            if self.publisher.maps.links.get(&l.index, 0).is_ok_and(|v| v == value) {
+                continue;
+            }
+            if let Err(e) = self.publisher.maps.links.insert(l.index, value, 0) {
+                tracing::warn!(interface = l.name, error = %e, "the kernel's half does not know this interface");
+            }
+        }
+    }
+
+    fn take_hops(&mut self, hops: Vec<(IpAddr, Hop)>) {
+        for (ip, hop) in hops {
+            self.say_hop(ip, &hop);
+            if let Err(e) = self.publisher.set_hop(ip, hop) {
+                tracing::error!(backend = %ip, error = %e, "the way to the backend could not be written");
+            }
+        }
+    }
+
+    fn say_hop(&self, ip: IpAddr, hop: &Hop) {
+        let pools = self.publisher.pools.values().filter(|p| p.pool.members.iter().any(|m| m.ip == ip));
+        let pools: Vec<&str> = pools.map(|p| p.pool.name.as_str()).collect();
+        let pool = pools.join(",");
+        let before = self.publisher.hop(ip);
+        match (&hop.trouble, before.and_then(|b| b.trouble.as_ref())) {
+            (Some(why), old) if old != Some(why) => {
+                tracing::warn!(backend = %ip, pool, "unreachable: {why}");
+            }
+            (None, Some(_)) => tracing::info!(backend = %ip, pool, "reachable again"),
+            _ => {}
+        }
+        let moved = before.is_none_or(|b| b.ifindex != hop.ifindex);
+        if hop.ifindex != 0 && moved && !self.interfaces.iter().any(|i| i.index == hop.ifindex) {
+            let name = self.hops.links().get(&hop.ifindex).map_or("?", |l| l.name.as_str());
+            tracing::warn!(
+                backend = %ip, pool,
+                "it is reached over {name}, to which lb is not attached: with forward = \"nat\" its answers would not \
+                 come back through lb; add the interface to [host] interfaces"
+            );
+        }
+    }
+
+    fn keep_books(&mut self) {
+        if !self.publisher.books_changed {
+            return;
+        }
+        match records::save(&self.state_dir, self.publisher.maps.id, &self.publisher.books) {
+            Ok(()) => self.publisher.books_changed = false,
+            Err(e) => {
+                // Said once per change; without the record the next lb rebuilds the maps.
+                self.publisher.books_changed = false;
+                tracing::warn!(state_dir = %self.state_dir.display(), error = %e,
+                    "the record of numbers could not be written; a restart would not keep flows");
+            }
+        }
+    }
+}
+
+/// The configured interfaces as the kernel has them.
+fn configured(host: &Host, hops: &Hops) -> Result<Vec<LinkState>, PlaneError> {
+    if host.interfaces.is_empty() {
+        return Err(unavailable("XDP", "no interface is named ([host] interfaces, or --interface)".into()));
+    }
+    let find = |name: &String| {
+        let link = hops.links().values().find(|l| l.name == *name).cloned();
+        link.ok_or_else(|| unavailable(&format!("interface {name}"), "there is none of that name".into()))
+    };
+    host.interfaces.iter().map(find).collect()
+}
+
+/// Attaches to every interface; if one refuses, those that were freshly attached are freed again.
+fn attach_all(
+    programs: &mut Programs,
+    links: &[LinkState],
+    mode: Mode,
+    host: &Host,
+) -> Result<Vec<InterfaceStatus>, PlaneError> {
+    let program = programs.get(PROGRAM)?;
+    let mut out: Vec<InterfaceStatus> = Vec::new();
+    let mut fresh = Vec::new();
+    for link in links {
+        match attach::attach(program, link, mode, &host.pin_dir) {
+            Ok(taken_over) => {
+                if !taken_over {
+                    fresh.push(link.index);
+                }
+                let detail = if taken_over { "taken over from an earlier lb" } else { "attached" };
+                out.push(InterfaceStatus {
+                    name: link.name.clone(),
+                    index: link.index,
+                    mode: mode.as_str(),
+                    detail: detail.into(),
+                });
+            }
+            Err(e) => {
+                for ifindex in fresh {
+                    let _absent = std::fs::remove_file(pins::link_path(&host.pin_dir, ifindex));
+                }
+                if matches!(pins::inspect(&host.pin_dir, OBJECT, host.flow_table_size), Left::Same(_))
+                    && pins::links(&host.pin_dir).is_empty()
+                {
+                    // Nothing is attached: maps left behind would only hold memory.
+                    let _stays = pins::detach(&host.pin_dir);
+                }
+                return Err(e);
+            }
+        }
+    }
+    attach::leave_others(&host.pin_dir, &links.iter().map(|l| l.index).collect::<Vec<_>>());
+    Ok(out)
+}
+
+impl DataPlane for EbpfPlane {
+    fn kind(&self) -> PlaneKind {
+        match self.mode {
+            Mode::Native => PlaneKind::Xdp,
+            Mode::Generic => PlaneKind::XdpGeneric,
+        }
+    }
+
+    fn interfaces(&self) -> Vec<InterfaceStatus> {
+        self.interfaces.clone()
+    }
+
+    fn supports(&self, s: &lb_model::Service) -> Result<(), PlaneError> {
+        let refuse = |what: &str| Err(PlaneError::Unsupported { service: s.name.clone(), what: what.into() });
+        if s.send_proxy.is_some() {
+            return refuse("send_proxy needs the userspace data plane; XDP does not end connections");
+        }
+        if s.listen.address.is_unspecified() {
+            return refuse(
+                "XDP needs the address that packets are sent to; a wildcard needs data_plane = \"userspace\"",
+            );
+        }
+        Ok(())
+    }
+
+    fn apply(&mut self, changes: &[Change]) -> Result<(), PlaneError> {
+        let mut result = Ok(());
+        for change in changes {
+            result = self.publisher.apply(change);
+            if result.is_err() {
+                break;
+            }
+        }
+        if self.adopted && result.is_ok() {
+            self.adopted = false;
+            result = adopt::remove_leftovers(&mut self.publisher);
+        }
+        let targets = self.publisher.targets();
+        self.publisher.forget_hops(&targets);
+        self.hops.follow(&targets);
+        let hops = self.hops.settle();
+        self.take_hops(hops);
+        self.keep_books();
+        result
+    }
+
+    fn tick(&mut self, now: Instant) {
+        let (hops, links_changed) = self.hops.refresh();
+        self.take_hops(hops);
+        if links_changed {
+            self.write_links();
+        }
+        if !self.adopted {
+            self.passes.work(&mut self.publisher, now, Duration::from_millis(5));
+        }
+        if let Some(log) = &mut self.log {
+            log.flush();
+        }
+        self.keep_books();
+    }
+
+    fn counters(&self) -> Counters {
+        super::counters::counters(self)
+    }
+
+    fn flows(&self, query: &FlowQuery) -> Vec<FlowRecord> {
+        super::flows::flows(self, query)
+    }
+
+    fn explain(&self, probe: &Probe) -> Explanation {
+        super::explain::explain(self, probe)
+    }
+
+    fn release(mut self: Box<Self>, keep: bool) -> Result<String, PlaneError> {
+        let names: Vec<&str> = self.interfaces.iter().map(|i| i.name.as_str()).collect();
+        let names = names.join(", ");
+        if keep {
+            self.publisher.books_changed = true;
+            self.keep_books();
+            return Ok(format!(
+                "the XDP program goes on forwarding on {names}; the next lb run takes it over, and `lb detach` takes it off"
+            ));
+        }
+        pins::detach(&self.pin_dir)?;
+        let _absent = std::fs::remove_file(records::path(&self.state_dir));
+        Ok(format!("detached from {names}; nothing is forwarded any more"))
+    }
+}

@@ -1,0 +1,129 @@
+//! Passes over the flow tables: when one is due, and what is done with its census.
+
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
+
+use aya::maps::PerCpuValues;
+use lb_common::backend::{Backend, Load};
+use lb_common::reason::REASON_SLOTS;
+use lb_common::service::{Service, Traffic};
+
+use super::census::{Census, Drift, active};
+use super::clock;
+use super::publish::Publisher;
+use super::sweep::Sweep;
+
+/// A pass is followed by a pause of so many times its own work, within these bounds.
+const REST: u32 = 20;
+const SHORTEST: Duration = Duration::from_secs(1);
+const LONGEST: Duration = Duration::from_secs(10);
+
+#[derive(Debug, Default)]
+pub struct Passes {
+    sweep: Sweep,
+    /// Of the last complete pass.
+    pub last: Census,
+    drift: Drift,
+    /// Numbers that were retired when the pass under way began.
+    retired: Option<(BTreeSet<u32>, BTreeSet<u32>)>,
+    due: Option<Instant>,
+    worked: Duration,
+}
+
+impl Passes {
+    /// Works for about `budget`, if a pass is due or under way.
+    pub fn work(&mut self, p: &mut Publisher, now: Instant, budget: Duration) {
+        if self.retired.is_none() {
+            if self.due.is_some_and(|d| now < d) {
+                return;
+            }
+            let services = p.books.services.retired().map(|(_, n)| n).collect();
+            self.retired = Some((services, p.books.backends.retired().map(|(_, n)| n).collect()));
+        }
+        let began = clock::precise();
+        loop {
+            let done = self.sweep.slice(&mut p.maps, clock::ticks(), &p.values);
+            let spent = Duration::from_nanos(clock::precise().saturating_sub(began));
+            if let Some(census) = done {
+                self.worked += spent;
+                self.finish(p, census);
+                self.due = Some(now + (self.worked * REST).clamp(SHORTEST, LONGEST));
+                self.worked = Duration::ZERO;
+                return;
+            }
+            if spent >= budget {
+                self.worked += spent;
+                return;
+            }
+        }
+    }
+
+    fn finish(&mut self, p: &mut Publisher, census: Census) {
+        let numbers: Vec<u32> = {
+            let backends = &p.books.backends;
+            backends.live().chain(backends.retired()).map(|(_, n)| n).collect()
+        };
+        for n in numbers {
+            self.correct(p, n, census.counted.get(&n).copied().unwrap_or(0));
+        }
+        if let Some((services, backends)) = self.retired.take() {
+            for n in services.into_iter().filter(|n| !census.services.contains(n)) {
+                free_service(p, n);
+            }
+            for n in backends.into_iter().filter(|n| !census.backends.contains(n)) {
+                free_backend(p, n);
+            }
+        }
+        self.last = census;
+    }
+
+    /// Counts that were lost (two CPUs, or a flow that the tables lost) are put right in the user half's own counter.
+    fn correct(&mut self, p: &mut Publisher, backend: u32, counted: u64) {
+        let (Ok(load), Ok(reaped)) = (p.maps.loads.get(&backend, 0), p.maps.reaped.get(&backend, 0)) else {
+            return;
+        };
+        let add = self.drift.correction(backend, active(load, reaped), counted);
+        let corrected = reaped.saturating_add_signed(add);
+        if corrected != reaped {
+            tracing::debug!(backend, by = add, "corrected the count of active flows");
+            if let Err(e) = p.maps.reaped.set(backend, corrected, 0) {
+                tracing::warn!(backend, error = %e, "the count of active flows could not be corrected");
+            }
+        }
+    }
+}
+
+/// Nothing refers to a retired service any more: its counters begin anew with the next that gets the number.
+fn free_service(p: &mut Publisher, n: u32) {
+    if p.books.services.is_live(n) {
+        return;
+    }
+    let mut ok = p.maps.service.set(n, Service::default(), 0).is_ok();
+    ok &= per_cpu(Traffic::default()).is_some_and(|zero| p.maps.service_traffic.set(n, zero, 0).is_ok());
+    for reason in 0..REASON_SLOTS {
+        ok &= per_cpu(0u64).is_some_and(|zero| p.maps.verdicts.set(n * REASON_SLOTS + reason, zero, 0).is_ok());
+    }
+    if ok {
+        p.books.services.free(n);
+        p.books_changed = true;
+    }
+}
+
+fn free_backend(p: &mut Publisher, n: u32) {
+    if p.books.backends.is_live(n) {
+        return;
+    }
+    let mut ok = p.maps.backends.set(n, Backend::default(), 0).is_ok();
+    ok &= p.maps.loads.set(n, Load::default(), 0).is_ok();
+    ok &= p.maps.reaped.set(n, 0, 0).is_ok();
+    ok &= per_cpu(Traffic::default()).is_some_and(|zero| p.maps.backend_traffic.set(n, zero, 0).is_ok());
+    if ok {
+        p.books.backends.free(n);
+        p.books_changed = true;
+    }
+}
+
+fn per_cpu<T: aya::Pod>(value: T) -> Option<PerCpuValues<T>> {
+    let cpus = aya::util::nr_cpus().ok()?;
+    PerCpuValues::try_from(vec![value; cpus]).ok()
+}
