@@ -104,7 +104,11 @@ fn rotate(ctx: &XdpContext, template: &Template, n: u64) -> Option<()> {
     }
     let check = access::at::<u16>(ctx, template.check_at as usize)?;
     // SAFETY: see above.
-    unsafe { *check = update(*check, diff) };
+    unsafe {
+        let new = update(*check, diff);
+        // UDP writes a sum of zero as its other name (RFC 768); TCP takes either.
+        *check = if new == 0 { 0xffff } else { new };
+    }
     Some(())
 }
 
