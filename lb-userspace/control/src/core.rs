@@ -1,12 +1,12 @@
 //! The owner of the truth: every event of the control plane ends here, and every change to the data plane starts here.
 //! No task, no clock; [`crate::task`] drives it.
 
-use std::collections::BTreeMap;
-use std::net::IpAddr;
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
-use lb_dataplane::{Change, Counters, DataPlane, PlaneError, PlaneState};
-use lb_health::{Monitor, Report, Target};
+use lb_dataplane::{Change, Counters, DataPlane, PlaneError, PlaneKind, PlaneState};
+use lb_health::{Monitor, Report, Target, Watch};
 use lb_model::{BackendId, HostName, Observation};
 use tracing::{info, warn};
 
@@ -21,8 +21,9 @@ use crate::truth::Truth;
 
 /// Between two readings of draining backends' flows.
 const READING: Duration = Duration::from_millis(250);
-/// Between two savings of counters.
+/// Between two savings of counters that end with the process, and of those that outlive it in the kernel.
 const SAVING: Duration = Duration::from_secs(2);
+const SAVING_KEPT: Duration = Duration::from_secs(30);
 /// After a change that the data plane refused: this, doubled up to [`SLOWEST_RETRY`].
 const FIRST_RETRY: Duration = Duration::from_secs(1);
 const SLOWEST_RETRY: Duration = Duration::from_secs(30);
@@ -50,7 +51,7 @@ pub(crate) struct Core {
     pub(crate) started: Instant,
     next_reading: Instant,
     next_saving: Instant,
-    saved: Totals,
+    saved: (Totals, BTreeMap<SocketAddr, String>),
     monitor: Monitor,
 }
 
@@ -59,7 +60,7 @@ pub(crate) struct Candidate {
     pub(crate) truth: Truth,
     health: Health,
     names: Names,
-    watch: Vec<(Target, Observation)>,
+    watch: Vec<Watch>,
 }
 
 impl Candidate {
@@ -84,9 +85,11 @@ impl Core {
         let before = truth.clone();
         truth.part_with(&before, &Names::default(), now.instant);
         truth.start_marked(now.instant);
+        let mut health = Health::default();
+        health.remember(memory.down.clone());
         let mut core = Self {
             truth: Truth::default(),
-            health: Health::default(),
+            health,
             names: Names::default(),
             totals: memory.totals.clone(),
             plane: Some(plane),
@@ -102,7 +105,7 @@ impl Core {
             started: now.instant,
             next_reading: now.instant,
             next_saving: now.instant + SAVING,
-            saved: memory.totals,
+            saved: (memory.totals, memory.down),
             monitor,
         };
         let remembered = |host: &HostName| memory.names.get(host.as_str()).cloned().unwrap_or_default();
@@ -111,6 +114,7 @@ impl Core {
         core.supports(&target)?;
         core.apply_all(&target)?;
         core.install(candidate);
+        core.health.remember(BTreeMap::new());
         for conflict in &core.truth.conflicts {
             warn!("{conflict}");
         }
@@ -227,9 +231,10 @@ impl Core {
             self.push(now.instant);
         }
         if now.instant >= self.next_saving {
-            self.next_saving = now.instant + SAVING;
+            let kept = self.plane.as_ref().is_some_and(|p| p.kind() != PlaneKind::Userspace);
+            self.next_saving = now.instant + if kept { SAVING_KEPT } else { SAVING };
             self.counters();
-            self.save_totals(false);
+            self.save_seen(false);
         }
         self.names.due(now.instant)
     }
@@ -243,14 +248,14 @@ impl Core {
         }
         for event in events {
             let (Event::Expired(key) | Event::Drained(key) | Event::Gone(key)) = &event;
-            let (pool, backend) = (&key.backend.pool, &key.backend.address);
-            match &event {
-                Event::Expired(k) => {
-                    let flows = active(&k.backend);
+            let (pool, backend, flows) = (&key.backend.pool, &key.backend.address, active(&key.backend));
+            match (&event, key.stale) {
+                (_, Some(ip)) => info!(%pool, %backend, %ip, "an address that it no longer resolves to is let go"),
+                (Event::Expired(_), None) => {
                     warn!(%pool, %backend, flows, "the drain's deadline has passed; flows left are ended");
                 }
-                Event::Drained(_) => info!(%pool, %backend, "drained"),
-                Event::Gone(_) => info!(%pool, %backend, "drained, and gone from the pool"),
+                (Event::Drained(_), None) => info!(%pool, %backend, "drained"),
+                (Event::Gone(_), None) => info!(%pool, %backend, "drained, and gone from the pool"),
             }
         }
         self.push(now.instant);
@@ -270,42 +275,43 @@ impl Core {
         self.totals.absorb(raw)
     }
 
-    pub(crate) fn save_totals(&mut self, durable: bool) {
-        if self.totals == self.saved {
-            return;
-        }
+    pub(crate) fn save_seen(&mut self, durable: bool) {
         let services = &self.truth.desired.services;
-        let mut backends: std::collections::HashSet<String> =
-            self.truth.all().keys().map(ToString::to_string).collect();
+        let mut backends: HashSet<String> = self.truth.all().keys().map(ToString::to_string).collect();
         backends.extend(self.truth.drains.iter().map(|(k, _)| k.backend.to_string()));
         self.totals.retain(|s| services.contains_key(s), |b| backends.contains(b));
-        // Said by `remember` too, and not every two seconds.
-        if self.state.save_totals(&self.totals, durable).is_ok() {
-            self.saved = self.totals.clone();
+        let seen = (self.totals.clone(), self.health.down());
+        // A failure is said by `remember` too, and not every two seconds.
+        if seen != self.saved && self.state.save_seen(&seen.0, seen.1.clone(), durable).is_ok() {
+            self.saved = seen;
         }
     }
 
-    pub(crate) fn observed(&mut self, report: Report, now: Instant) {
-        let before = self.health.of(Some(&report.target));
-        if !self.health.record(&report.target, report.observation.clone()) {
-            return;
+    /// Takes reports, as many as have come: the data plane hears of all of them at once.
+    pub(crate) fn observed(&mut self, reports: Vec<Report>, now: Instant) {
+        let mut turned: HashMap<Target, Observation> = HashMap::new();
+        for report in reports {
+            let before = self.health.of(Some(&report.target));
+            let news = self.health.record(&report.target, report.observation.clone());
+            if news && before.as_str() != report.observation.as_str() {
+                turned.insert(report.target, report.observation);
+            }
         }
-        if before.as_str() != report.observation.as_str() {
-            self.log_health(&report);
+        if !turned.is_empty() {
+            self.log_health(&turned);
             self.push(now);
+            self.save_seen(false);
         }
     }
 
-    fn log_health(&self, report: &Report) {
+    fn log_health(&self, turned: &HashMap<Target, Observation>) {
         for pool in self.in_force.pools.values() {
             let Some(desired) = self.truth.desired.pools.get(&pool.name) else { continue };
             for member in &pool.members {
                 let target = crate::health::target(&self.truth.desired, desired, member.ip, member.port);
-                if target.as_ref() != Some(&report.target) {
-                    continue;
-                }
+                let Some(observation) = target.and_then(|t| turned.get(&t)) else { continue };
                 let (pool, backend) = (&pool.name, &member.configured);
-                match &report.observation {
+                match observation {
                     Observation::Unhealthy(why) => warn!(%pool, %backend, "unhealthy: {why}"),
                     other => info!(%pool, %backend, "{}", other.as_str()),
                 }
@@ -333,7 +339,7 @@ impl Core {
     /// Lets the data plane go. Says what goes on.
     pub(crate) fn release(&mut self, keep: bool, now: Now) -> Result<String, PlaneError> {
         self.counters();
-        self.save_totals(true);
+        self.save_seen(true);
         self.remember(now);
         match self.plane.take() {
             Some(plane) => plane.release(keep),

@@ -3,13 +3,15 @@
 use std::collections::{BTreeMap, HashMap};
 use std::net::{IpAddr, SocketAddr};
 
-use lb_health::Target;
+use lb_health::{Target, Watch};
 use lb_model::{Desired, Name, Observation, Pool};
 
 /// Observations by target.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Health {
     seen: HashMap<Target, Observation>,
+    /// What an earlier process saw down, by the address probed. It holds until the first probe.
+    remembered: BTreeMap<SocketAddr, String>,
 }
 
 impl Health {
@@ -29,9 +31,24 @@ impl Health {
         target.and_then(|t| self.seen.get(t)).cloned().unwrap_or_default()
     }
 
+    /// What an earlier process saw down; for targets not watched yet.
+    pub fn remember(&mut self, down: BTreeMap<SocketAddr, String>) {
+        self.remembered = down;
+    }
+
+    /// What is down, for the next process.
+    #[must_use]
+    pub fn down(&self) -> BTreeMap<SocketAddr, String> {
+        let down = self.seen.iter().filter_map(|(t, o)| match o {
+            Observation::Unhealthy(why) => Some((t.address, why.clone())),
+            _ => None,
+        });
+        down.collect()
+    }
+
     /// Watches these targets and no others. One whose address was watched under another check begins with what that
     /// check had seen: a changed interval makes no dead backend alive.
-    pub fn watch(&mut self, targets: impl IntoIterator<Item = Target>) -> Vec<(Target, Observation)> {
+    pub fn watch(&mut self, targets: impl IntoIterator<Item = Target>) -> Vec<Watch> {
         let mut by_address: BTreeMap<SocketAddr, &Observation> = BTreeMap::new();
         for (target, seen) in &self.seen {
             let best = by_address.entry(target.address).or_insert(seen);
@@ -40,13 +57,17 @@ impl Health {
                 *best = seen;
             }
         }
-        let begin = |t: Target| {
-            let known = self.seen.get(&t).or_else(|| by_address.get(&t.address).copied()).cloned().unwrap_or_default();
-            (t, known)
+        let begin = |target: Target| {
+            let known = self.seen.get(&target).or_else(|| by_address.get(&target.address).copied());
+            match (known, self.remembered.get(&target.address)) {
+                (Some(known), _) => Watch { known: known.clone(), target, hearsay: false },
+                (None, Some(why)) => Watch { known: Observation::Unhealthy(why.clone()), target, hearsay: true },
+                (None, None) => target.into(),
+            }
         };
-        let next: HashMap<Target, Observation> = targets.into_iter().map(begin).collect();
-        self.seen = next;
-        self.seen.iter().map(|(t, o)| (t.clone(), o.clone())).collect()
+        let next: Vec<Watch> = targets.into_iter().map(begin).collect();
+        self.seen = next.iter().map(|w| (w.target.clone(), w.known.clone())).collect();
+        next
     }
 }
 

@@ -28,7 +28,7 @@ impl Core {
         let interfaces = plane.map(|p| p.interfaces()).unwrap_or_default();
         if kind == PlaneKind::Userspace {
             // This engine's counts end with the process; what has been shown must not be taken back.
-            self.save_totals(false);
+            self.save_seen(false);
         }
         View {
             version: env!("CARGO_PKG_VERSION"),

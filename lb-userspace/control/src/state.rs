@@ -1,10 +1,10 @@
-//! The state directory: changes by CLI, drains under way and the last answers for names in one file, counters in
-//! another; written whole or not at all, and versioned.
+//! The state directory: changes by CLI, drains under way and the last answers for names in one file, counters and
+//! what is unhealthy in another; written whole or not at all, and versioned.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{self, Write};
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -48,6 +48,8 @@ pub struct Memory {
     pub overrides: Overrides,
     pub drains: Drains,
     pub names: BTreeMap<String, Vec<IpAddr>>,
+    /// What was unhealthy, by the address probed, and why.
+    pub down: BTreeMap<SocketAddr, String>,
     pub totals: Totals,
 }
 
@@ -72,8 +74,10 @@ impl StateDir {
             return (Memory::default(), notes);
         }
         let changes: Option<Changes> = self.read(CHANGES, &mut notes);
-        let totals = self.read::<Counted>(COUNTERS, &mut notes).map(|c| c.totals).unwrap_or_default();
-        let mut memory = Memory { totals, ..Memory::default() };
+        let mut memory = Memory::default();
+        if let Some(seen) = self.read::<Seen>(COUNTERS, &mut notes) {
+            (memory.totals, memory.down) = (seen.totals, seen.down);
+        }
         if let Some(changes) = changes {
             changes.remember(now, &mut memory, &mut notes);
         }
@@ -121,14 +125,14 @@ impl StateDir {
 
     /// # Errors
     /// As the file system says; the file is as it was then.
-    pub fn save_totals(&self, totals: &Totals, durable: bool) -> io::Result<()> {
-        self.write(COUNTERS, &Counted { version: VERSION, totals: totals.clone() }, durable)
+    pub fn save_seen(&self, totals: &Totals, down: BTreeMap<SocketAddr, String>, durable: bool) -> io::Result<()> {
+        self.write(COUNTERS, &Seen { version: VERSION, down, totals: totals.clone() }, durable)
     }
 
     /// Beside the old one, onto the disk, and into its place.
     fn write(&self, name: &str, value: &impl Serialize, durable: bool) -> io::Result<()> {
         fs::create_dir_all(&self.path)?;
-        let text = serde_json::to_vec_pretty(value)?;
+        let text = serde_json::to_vec(value)?;
         let (path, new) = (self.path.join(name), self.path.join(format!(".{name}.new")));
         let mut file = File::create(&new)?;
         file.write_all(&text)?;
@@ -145,8 +149,10 @@ fn sync_directory(path: &Path) -> io::Result<()> {
 }
 
 #[derive(Serialize, Deserialize)]
-struct Counted {
+struct Seen {
     version: u32,
+    #[serde(default)]
+    down: BTreeMap<SocketAddr, String>,
     totals: Totals,
 }
 

@@ -23,6 +23,8 @@ use crate::watch::FileWatch;
 const BEAT: Duration = Duration::from_millis(100);
 /// A file that is being written is left alone until it has been still for so long.
 const STILL: Duration = Duration::from_millis(200);
+/// But no longer than this: its directory may be a busy one.
+const LONGEST_STIR: Duration = Duration::from_secs(2);
 
 #[derive(Debug)]
 pub(crate) struct Task {
@@ -48,11 +50,20 @@ pub(crate) fn blocking<T>(work: impl FnOnce() -> T) -> T {
     }
 }
 
+async fn until(at: Option<tokio::time::Instant>) {
+    match at {
+        Some(at) => tokio::time::sleep_until(at).await,
+        None => std::future::pending().await,
+    }
+}
+
 impl Task {
     pub(crate) async fn run(mut self) {
         let (stirred, mut file) = mpsc::channel(1);
         let path = self.core.config_path();
         let _watch = path.as_deref().and_then(|p| self.watch_file(p, stirred.clone()));
+        // When a stirred file is read at the latest, and when if it stays still.
+        let mut settles: Option<(tokio::time::Instant, tokio::time::Instant)> = None;
         let mut answers: JoinSet<(HostName, Answer)> = JoinSet::new();
         let mut beat = tokio::time::interval(BEAT);
         beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -72,7 +83,11 @@ impl Task {
                     }
                 }
                 Some(report) = self.reports.recv() => {
-                    blocking(|| self.core.observed(report, now().instant));
+                    let mut reports = vec![report];
+                    while let Ok(report) = self.reports.try_recv() {
+                        reports.push(report);
+                    }
+                    blocking(|| self.core.observed(reports, now().instant));
                 }
                 Some(answer) = answers.join_next() => {
                     if let Ok((host, answer)) = answer {
@@ -80,8 +95,12 @@ impl Task {
                     }
                 }
                 Some(()) = file.recv() => {
-                    tokio::time::sleep(STILL).await;
-                    while file.try_recv().is_ok() {}
+                    let now = tokio::time::Instant::now();
+                    let (latest, _) = *settles.get_or_insert((now + LONGEST_STIR, now));
+                    settles = Some((latest, (now + STILL).min(latest)));
+                }
+                () = until(settles.map(|s| s.1)) => {
+                    settles = None;
                     self.file_stirred(path.clone());
                 }
                 _ = beat.tick() => {

@@ -27,6 +27,13 @@ impl FileWatch {
         };
         let mut watcher = notify::recommended_watcher(seen).map_err(|e| e.to_string())?;
         watcher.watch(&directory, RecursiveMode::NonRecursive).map_err(|e| e.to_string())?;
+        // A link may lead to a file that is edited where it is.
+        let target = path.canonicalize().map(|p| directory_of(&p));
+        if let Ok(target) = target
+            && directory.canonicalize().is_ok_and(|d| d != target)
+        {
+            watcher.watch(&target, RecursiveMode::NonRecursive).map_err(|e| e.to_string())?;
+        }
         Ok(Self { _watcher: watcher })
     }
 }

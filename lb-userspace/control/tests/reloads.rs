@@ -188,6 +188,11 @@ async fn health_reaches_the_plane_and_survives_a_reload() {
     h.reload().await.expect("in force");
     assert_eq!(health(&*h.view().await, &b), refused);
     assert!(place.plane.inside().applied.is_empty(), "nothing changed for the data plane");
+    // Nor does a restart of the control plane: no packet is sent there before the first probe.
+    h.shutdown().await;
+    let (h, _task) = place.start();
+    assert!(place.plane.member("web", &b).is_some_and(|m| !m.eligible));
+    let member = |which: &str| place.plane.member("web", which).expect("there");
     // All down: dropped, or spread over all.
     place.write(&file(check, "drop"));
     h.reload().await.expect("in force");

@@ -30,6 +30,21 @@ pub struct Target {
     pub check: HealthCheck,
 }
 
+/// A target to watch, and what is known of it already.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Watch {
+    pub target: Target,
+    pub known: Observation,
+    /// It is known from an earlier process: the first probe decides anew.
+    pub hearsay: bool,
+}
+
+impl From<Target> for Watch {
+    fn from(target: Target) -> Self {
+        Self { target, known: Observation::Unknown, hearsay: false }
+    }
+}
+
 /// How one probe went; a failure says why, in words.
 pub type Outcome = Result<(), String>;
 

@@ -3,11 +3,10 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use lb_model::Observation;
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
 
-use crate::{Outcome, ProbeId, Report, Schedule, Target, probe};
+use crate::{Outcome, ProbeId, Report, Schedule, Watch, probe};
 
 /// Probes on the wire at once; each holds a file descriptor. The others wait their turn, and their timeout starts then.
 const AT_ONCE: usize = 512;
@@ -15,7 +14,7 @@ const AT_ONCE: usize = 512;
 /// The probing task's handle; it ends when this is dropped.
 #[derive(Clone, Debug)]
 pub struct Monitor {
-    targets: mpsc::UnboundedSender<Vec<(Target, Observation)>>,
+    targets: mpsc::UnboundedSender<Vec<Watch>>,
 }
 
 impl Monitor {
@@ -28,7 +27,7 @@ impl Monitor {
     }
 
     /// Watches these targets and no others from now on; see [`Schedule::watch`].
-    pub fn watch(&self, targets: Vec<(Target, Observation)>) {
+    pub fn watch(&self, targets: Vec<Watch>) {
         // The task only ends with the runtime.
         let _ = self.targets.send(targets);
     }
@@ -38,11 +37,7 @@ fn now() -> Instant {
     tokio::time::Instant::now().into_std()
 }
 
-async fn task(
-    mut asked: mpsc::UnboundedReceiver<Vec<(Target, Observation)>>,
-    reports: mpsc::UnboundedSender<Report>,
-    seed: u64,
-) {
+async fn task(mut asked: mpsc::UnboundedReceiver<Vec<Watch>>, reports: mpsc::UnboundedSender<Report>, seed: u64) {
     let mut schedule = Schedule::new(seed);
     let mut running: JoinSet<(ProbeId, Outcome)> = JoinSet::new();
     let room = Arc::new(Semaphore::new(AT_ONCE));

@@ -3,9 +3,7 @@
 use std::collections::{BTreeSet, HashMap};
 use std::time::{Duration, Instant};
 
-use lb_model::Observation;
-
-use crate::{Outcome, Report, Target, Tracker};
+use crate::{Outcome, Report, Target, Tracker, Watch};
 
 /// Names a target while it is watched; never used again after.
 pub type ProbeId = u64;
@@ -43,16 +41,16 @@ impl Schedule {
 
     /// Watches these targets and no others. A target that was watched already keeps its state and its timetable; a new
     /// one begins with the observation given and is probed at once (a little later the more there are).
-    pub fn watch(&mut self, targets: impl IntoIterator<Item = (Target, Observation)>, now: Instant) {
+    pub fn watch(&mut self, watches: impl IntoIterator<Item = Watch>, now: Instant) {
         let mut keep = BTreeSet::new();
         let mut fresh = 0u32;
-        for (target, known) in targets {
-            let id = match self.ids.get(&target) {
+        for watch in watches {
+            let id = match self.ids.get(&watch.target) {
                 Some(id) => *id,
                 None => {
-                    let after = (SPREAD * fresh).min(target.check.interval);
+                    let after = (SPREAD * fresh).min(watch.target.check.interval);
                     fresh += 1;
-                    self.add(target, known, now + after)
+                    self.add(watch, now + after)
                 }
             };
             keep.insert(id);
@@ -66,10 +64,12 @@ impl Schedule {
         }
     }
 
-    fn add(&mut self, target: Target, known: Observation, next: Instant) -> ProbeId {
+    fn add(&mut self, watch: Watch, next: Instant) -> ProbeId {
+        let Watch { target, known, hearsay } = watch;
         self.last_id += 1;
         let id = self.last_id;
         let tracker = Tracker::new(target.check.rise, target.check.fall, known);
+        let tracker = if hearsay { tracker.with_hearsay() } else { tracker };
         self.ids.insert(target.clone(), id);
         self.entries.insert(id, Entry { target, tracker, next, in_flight: false, count: 0 });
         self.due.insert((next, id));

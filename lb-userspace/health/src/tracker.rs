@@ -16,6 +16,8 @@ pub struct Tracker {
     observation: Observation,
     /// Outcomes in a row that speak against the observation.
     against: u32,
+    /// The observation comes from elsewhere, and the first outcome decides against it too.
+    hearsay: bool,
 }
 
 impl Tracker {
@@ -23,7 +25,13 @@ impl Tracker {
     /// otherwise. `rise` and `fall` of 0 count as 1.
     #[must_use]
     pub fn new(rise: u32, fall: u32, known: Observation) -> Self {
-        Self { rise: rise.max(1), fall: fall.max(1), observation: known, against: 0 }
+        Self { rise: rise.max(1), fall: fall.max(1), observation: known, against: 0, hearsay: false }
+    }
+
+    /// Begins with what an earlier process saw: it holds until the first outcome, which decides at once.
+    #[must_use]
+    pub fn with_hearsay(self) -> Self {
+        Self { hearsay: true, ..self }
     }
 
     #[must_use]
@@ -33,9 +41,12 @@ impl Tracker {
 
     /// Takes one outcome; true if the observation changed (a new reason is a change too).
     pub fn record(&mut self, outcome: Outcome) -> bool {
+        let first = std::mem::take(&mut self.hearsay);
         let next = match (&self.observation, outcome) {
             (Observation::Unknown, Ok(())) => Observation::Healthy,
             (Observation::Unknown, Err(why)) => Observation::Unhealthy(why),
+            (Observation::Unhealthy(_), Ok(())) if first => Observation::Healthy,
+            (Observation::Healthy, Err(why)) if first => Observation::Unhealthy(why),
             (Observation::Healthy, Ok(())) => {
                 self.against = 0;
                 return false;
@@ -108,6 +119,16 @@ mod tests {
             assert!(!t.record(outcome));
         }
         assert!(t.record(Ok(())) && *t.observation() == Observation::Healthy);
+    }
+
+    #[test]
+    fn hearsay_falls_to_the_first_outcome() {
+        let mut t = Tracker::new(3, 3, Observation::Unhealthy("before".into())).with_hearsay();
+        assert!(t.record(Ok(())) && *t.observation() == Observation::Healthy);
+        assert!(!t.record(no()), "and then fall counts");
+        let mut t = Tracker::new(3, 3, Observation::Unhealthy("before".into())).with_hearsay();
+        assert!(t.record(no()));
+        assert!(!t.record(Ok(())), "and then rise counts");
     }
 
     #[test]

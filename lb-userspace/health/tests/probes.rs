@@ -119,7 +119,7 @@ async fn the_monitor_sees_a_server_die_and_come_back() {
     let address = listener.local_addr().expect("an address");
     let (out, mut reports) = tokio::sync::mpsc::unbounded_channel();
     let monitor = Monitor::start(out, 1);
-    monitor.watch(vec![(target(address, HealthKind::Tcp), Observation::Unknown)]);
+    monitor.watch(vec![target(address, HealthKind::Tcp).into()]);
     let mut next = async || {
         let report = tokio::time::timeout(Duration::from_secs(5), reports.recv()).await;
         report.expect("in time").expect("a report").observation

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use lb_health::{Schedule, Target};
+use lb_health::{Schedule, Target, Watch};
 use lb_model::{HealthCheck, HealthKind, Observation};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
@@ -22,8 +22,8 @@ fn target(n: u16, interval_ms: u64) -> Target {
     Target { address: SocketAddr::from(([127, 0, 0, 1], n)), check }
 }
 
-fn unknown(targets: &[Target]) -> Vec<(Target, Observation)> {
-    targets.iter().map(|t| (t.clone(), Observation::Unknown)).collect()
+fn unknown(targets: &[Target]) -> Vec<Watch> {
+    targets.iter().cloned().map(Watch::from).collect()
 }
 
 fn epoch() -> Instant {
@@ -116,7 +116,8 @@ fn a_reload_keeps_state_and_timetable() {
     w.seen.clear();
     // The second goes, the first stays, a third comes with what is known of it.
     let third = target(3, 1000);
-    let next = vec![(both[0].clone(), Observation::Unknown), (third.clone(), Observation::Unhealthy("before".into()))];
+    let before = Observation::Unhealthy("before".into());
+    let next = vec![both[0].clone().into(), Watch { target: third.clone(), known: before, hearsay: false }];
     let now = w.now;
     w.schedule.watch(next, now);
     assert_eq!(w.schedule.len(), 2);
