@@ -1,6 +1,7 @@
 //! TOML itself: a recovering parse whose complaints are put in our words.
 
 use std::collections::BTreeSet;
+use std::ops::Range;
 
 use toml::Spanned;
 use toml::de::DeTable;
@@ -17,7 +18,7 @@ pub(crate) fn parse<'a>(report: &mut Report<'a>) -> (Spanned<DeTable<'a>>, BTree
     let mut guessed = BTreeSet::new();
     // Where the last complaint ends, and on which line.
     let mut last = (0, 0);
-    for error in errors {
+    for error in errors.into_iter().take(MOST) {
         let end = source.text().len();
         let span = error.span().unwrap_or(end..end);
         let line = source.line_of(span.start);
@@ -48,6 +49,8 @@ pub(crate) fn parse<'a>(report: &mut Report<'a>) -> (Spanned<DeTable<'a>>, BTree
     (document, guessed)
 }
 
+/// Complaints beyond these are about a file that is no TOML at all.
+const MOST: usize = 1000;
 const UNQUOTED: &str = "must be quoted";
 
 /// A header was read as part of a list or table above it.
@@ -66,13 +69,12 @@ fn opening(source: &Source<'_>, at: usize) -> Span {
 }
 
 /// With a header that cannot be read it is unknown whose the keys below it are.
-fn under_broken_header(source: &Source<'_>, at: usize) -> impl Iterator<Item = usize> {
+fn under_broken_header(source: &Source<'_>, at: usize) -> Range<usize> {
     let line = source.line_of(at);
-    let is_header = |text: &str| text.trim_start().starts_with('[');
-    let mut lines = source.text().lines().skip(line - 1);
-    let broken = lines.next().is_some_and(is_header);
-    let below = if broken { lines.take_while(|l| !is_header(l)).count() } else { 0 };
-    line + 1..line + 1 + below
+    let is_header = |line: usize| source.line(line).trim_start().starts_with('[');
+    let end = source.line_of(source.text().len());
+    let next = (line + 1..=end).find(|l| is_header(*l)).unwrap_or(end + 1);
+    line + 1..if is_header(line) { next } else { line + 1 }
 }
 
 /// The parser points at the first character that it cannot use; what is wrong begins where the word or the quotes do.

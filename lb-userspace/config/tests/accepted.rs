@@ -290,3 +290,35 @@ fn limits_are_limits() {
         assert!(errors.len() == 1 && errors[0].message.contains(sentence), "{}", errors[0].message);
     }
 }
+
+#[test]
+fn tables_may_be_written_in_every_way_toml_has() {
+    let headers = "[[pool]]\nname = \"p\"\n[[pool.backends]]\naddress = \"10.0.0.1:80\"\n[[pool.backends]]\naddress = \"10.0.0.2:80\"\nweight = 0b11\n\
+         [pool.health]\n[service]\n";
+    let headers = headers
+        .replace("[service]", "[[service]]\nname = \"s\"\nlisten = '192.0.2.1:80/tcp'\npool = \"\"\"p\"\"\"\n[host]");
+    let inline = "pool = [{ name = \"p\", backends = [{ address = \"10.0.0.1:80\" }, { address = \"10.0.0.2:80\", weight = 3 }], health = {} }]\n\
+         \"service\" = [{ name = \"s\", listen = \"192.0.2.1:80/tcp\", 'pool' = \"p\" }]\nhost = {}\n";
+    assert_eq!(quiet(&headers), quiet(inline));
+}
+
+/// A reload of whatever lies there must come back, and soon.
+#[test]
+fn a_file_that_is_no_toml_at_all_is_refused_in_time() {
+    let mut seed = 1u64;
+    let mut random = move || {
+        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        seed >> 33
+    };
+    let noise: String = (0..300_000).map(|_| char::from_u32(random() as u32 % 128).unwrap_or(' ')).collect();
+    for text in [
+        noise,
+        "[".repeat(100_000),
+        "[[a]\n".repeat(50_000),
+        format!("a = [{}]", "b,".repeat(100_000)),
+        "a = {b = ".repeat(10_000),
+    ] {
+        let errors = parse_in(&text, "f", &Environment::default()).expect_err("no TOML");
+        assert!((1..=1000).contains(&errors.iter().filter(|e| e.message.contains("not valid TOML")).count()));
+    }
+}
