@@ -1,0 +1,136 @@
+//! The daemon's life: start in order, serve until told to end, end in order.
+
+use anyhow::Context as _;
+use lb_api::Claim;
+use lb_api::server::Server;
+use lb_control::{Controller, ControllerOptions, Handle, ReloadError};
+use lb_dataplane::{PlaneKind, Started};
+use lb_model::Host;
+use lb_observe::{Endpoint, Exporter};
+use sd_notify::NotifyState;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::task::JoinHandle;
+
+use super::metrics;
+use super::setting::Setting;
+use crate::exit::Failure;
+
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hangup: Signal,
+}
+
+impl Signals {
+    /// First of all, so that a signal during the start is not the end by default.
+    fn catch() -> anyhow::Result<Self> {
+        let catch = |kind| signal(kind).context("signals cannot be caught");
+        Ok(Self {
+            terminate: catch(SignalKind::terminate())?,
+            interrupt: catch(SignalKind::interrupt())?,
+            hangup: catch(SignalKind::hangup())?,
+        })
+    }
+}
+
+/// Until the daemon ends; the line to print last.
+pub(super) async fn live(setting: Setting, claim: Claim) -> Result<String, Failure> {
+    let mut signals = Signals::catch()?;
+    let host = setting.desired.host.clone();
+    let endpoint = match host.metrics {
+        Some(address) => Some(Endpoint::bind(address).await.map_err(Failure::refused)?),
+        None => None,
+    };
+    let started = lb_dataplane::start(&host).map_err(Failure::refused)?;
+    let Setting { desired, source, mut notes } = setting;
+    notes.extend(started.notes.iter().cloned());
+    let said = say_started(&started, &host, claim.path());
+    let (handle, control) = Controller::start(ControllerOptions {
+        desired,
+        source,
+        plane: started.plane,
+        plane_reason: started.reason,
+        notes,
+    })
+    .map_err(Failure::refused)?;
+    let server = Server::start(claim, handle.clone()).context("the control socket cannot be served")?;
+    let exporter = endpoint.map(|e| serve_metrics(e, &handle));
+    notify(&[NotifyState::Ready, NotifyState::Status(&said)]);
+    let end = serve(&mut signals, &handle, control).await;
+    notify(&[NotifyState::Stopping]);
+    let last = match end {
+        End::Asked => handle.shutdown().await,
+        End::Detached => "detached: nothing is left on the interfaces".to_owned(),
+    };
+    server.stop().await;
+    drop(exporter);
+    Ok(last)
+}
+
+fn serve_metrics(endpoint: Endpoint, handle: &Handle) -> Exporter {
+    tracing::info!("metrics at http://{}/metrics", endpoint.address());
+    let handle = handle.clone();
+    endpoint.serve(move || {
+        let handle = handle.clone();
+        async move { metrics::snapshot(&*handle.view().await) }
+    })
+}
+
+/// Which data plane is in force, and why: loud where it is not the fast one.
+fn say_started(started: &Started, host: &Host, socket: &std::path::Path) -> String {
+    let kind = started.plane.kind();
+    started.notes.iter().for_each(|note| tracing::warn!("{note}"));
+    let said = format!("data plane {}: {}", kind.as_str(), started.reason);
+    let asked_for = host.data_plane == lb_model::PlaneChoice::Userspace;
+    if kind == PlaneKind::Xdp || (kind == PlaneKind::Userspace && asked_for) {
+        tracing::info!(version = env!("CARGO_PKG_VERSION"), "{said}");
+    } else {
+        tracing::warn!(version = env!("CARGO_PKG_VERSION"), "{said}");
+    }
+    tracing::info!("control socket {}", socket.display());
+    said
+}
+
+enum End {
+    Asked,
+    Detached,
+}
+
+async fn serve(signals: &mut Signals, handle: &Handle, mut control: JoinHandle<()>) -> End {
+    loop {
+        tokio::select! {
+            _ = signals.terminate.recv() => return End::Asked,
+            _ = signals.interrupt.recv() => return End::Asked,
+            _ = signals.hangup.recv() => reload(handle).await,
+            _ = &mut control => return End::Detached,
+        }
+    }
+}
+
+async fn reload(handle: &Handle) {
+    match NotifyState::monotonic_usec_now() {
+        Ok(now) => notify(&[NotifyState::Reloading, now]),
+        Err(_) => notify(&[NotifyState::Reloading]),
+    }
+    match handle.reload().await {
+        Ok(report) => {
+            let changes = report.changes.join("; ");
+            tracing::info!(changes, "reloaded");
+        }
+        Err(ReloadError::Invalid(errors)) => {
+            for e in &errors {
+                tracing::error!(file = e.file, line = e.line, column = e.column, "{}", e.message);
+            }
+            tracing::error!("reload refused: {} error(s); the old configuration stays in force", errors.len());
+        }
+        Err(ReloadError::Refused(why)) => tracing::error!("reload refused: {why}"),
+    }
+    notify(&[NotifyState::Ready]);
+}
+
+/// Without a service manager nobody listens, and one that does not listen is no reason to end.
+fn notify(state: &[NotifyState<'_>]) {
+    if let Err(error) = sd_notify::notify(state) {
+        tracing::debug!(%error, "the service manager was not told");
+    }
+}

@@ -1,0 +1,70 @@
+//! What the daemon starts from: a file, or flags.
+
+use std::path::{Path, PathBuf};
+
+use lb_config::{Diagnostic, Environment};
+use lb_control::Source;
+use lb_model::Desired;
+
+use super::Run;
+use crate::exit::Failure;
+use crate::place;
+use crate::print;
+
+#[derive(Debug)]
+pub(super) struct Setting {
+    pub(super) desired: Desired,
+    pub(super) source: Source,
+    /// What the operator should know from the beginning.
+    pub(super) notes: Vec<String>,
+}
+
+pub(super) fn from_file(file: &Path) -> Result<Setting, Vec<Diagnostic>> {
+    let loaded = lb_config::load(file)?;
+    for warning in &loaded.warnings {
+        tracing::warn!(file = warning.file, line = warning.line, "{}", warning.message);
+    }
+    // A reload must find it wherever the process stands.
+    let path = std::path::absolute(file).unwrap_or_else(|_| file.to_owned());
+    Ok(Setting { desired: loaded.desired, source: Source::File(path), notes: Vec::new() })
+}
+
+pub(super) fn from_flags(args: &Run) -> Result<Setting, Failure> {
+    if args.listen.iter().any(|l| l.starts_with("http://") || l.starts_with("https://")) {
+        return Err(Failure::wrong("--listen with http:// or https:// is not built yet (layer 7)"));
+    }
+    let mut desired = lb_config::from_flags(&args.listen, &args.backend, &args.interface).map_err(|errors| {
+        errors.iter().for_each(|e| print::to_stderr(&format!("error: {e}")));
+        Failure::Said
+    })?;
+    let host = &mut desired.host;
+    if let Some(kind) = args.data_plane {
+        host.data_plane = kind.into();
+    }
+    host.state_dir = args.state_dir.clone().unwrap_or_else(|| host.state_dir.clone());
+    host.pin_dir = args.pin_dir.clone().unwrap_or_else(|| host.pin_dir.clone());
+    host.metrics = args.metrics;
+    Ok(Setting { desired, source: Source::Flags, notes: Vec::new() })
+}
+
+impl Setting {
+    /// A user without a writable home still serves at once: the usual state directory, where it cannot be had, gives way
+    /// to one of the user's own. One that was asked for does not.
+    pub(super) fn settle_state_dir(&mut self) {
+        let dir = &self.desired.host.state_dir;
+        let environment = Environment::of_process();
+        if !environment.ordinary_user || *dir != environment.state_dir() || place::is_usable(dir) {
+            return;
+        }
+        let Ok(own): Result<PathBuf, _> = place::private_dir() else { return };
+        let own = own.join("state");
+        let note = format!(
+            "the state directory {} cannot be written; changes by command line are kept in {}",
+            dir.display(),
+            own.display()
+        );
+        tracing::warn!("{note}");
+        self.notes.push(note);
+        self.desired.host.state_dir = own;
+    }
+}

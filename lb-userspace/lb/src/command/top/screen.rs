@@ -1,0 +1,171 @@
+//! What `lb top` draws.
+
+use std::collections::HashMap;
+use std::time::Instant;
+
+use crossterm::event::{Event, KeyCode, KeyEventKind, KeyModifiers};
+use lb_api::wire::{BackendDoc, ServiceDoc, StatusDoc};
+use ratatui::Frame;
+use ratatui::layout::{Constraint, Layout, Rect};
+use ratatui::style::{Color, Modifier, Style, Stylize as _};
+use ratatui::text::{Line, Span};
+use ratatui::widgets::{Block, Borders, Cell, Paragraph, Row, Table};
+
+use super::super::status::reasons;
+use super::rate::{Rates, Reading};
+use crate::print::units;
+
+#[derive(Debug)]
+pub(super) struct Screen {
+    status: StatusDoc,
+    rates: Rates,
+    /// Why the last look failed.
+    lost: Option<String>,
+    /// Backends scrolled past.
+    scroll: usize,
+}
+
+impl Screen {
+    pub(super) fn new(status: StatusDoc) -> Self {
+        Self { status, rates: Rates::default(), lost: None, scroll: 0 }
+    }
+
+    pub(super) fn update(&mut self, next: StatusDoc, now: Instant) {
+        self.rates.update(now, readings(&next));
+        self.status = next;
+        self.lost = None;
+    }
+
+    pub(super) fn lost(&mut self, why: String) {
+        self.lost = Some(why);
+    }
+
+    /// True: the user has seen enough.
+    pub(super) fn key(&mut self, event: Event) -> bool {
+        let Event::Key(key) = event else { return false };
+        if key.kind == KeyEventKind::Release {
+            return false;
+        }
+        let backends = self.status.pools.iter().map(|p| p.backends.len()).sum::<usize>();
+        let last = backends.saturating_sub(1);
+        match key.code {
+            KeyCode::Char('q') | KeyCode::Esc => return true,
+            KeyCode::Char('c') if key.modifiers.contains(KeyModifiers::CONTROL) => return true,
+            KeyCode::Down | KeyCode::Char('j') => self.scroll = (self.scroll + 1).min(last),
+            KeyCode::Up | KeyCode::Char('k') => self.scroll = self.scroll.saturating_sub(1),
+            KeyCode::PageDown => self.scroll = (self.scroll + 10).min(last),
+            KeyCode::PageUp => self.scroll = self.scroll.saturating_sub(10),
+            KeyCode::Home => self.scroll = 0,
+            _ => {}
+        }
+        false
+    }
+
+    pub(super) fn draw(&self, frame: &mut Frame<'_>) {
+        let services = u16::try_from(self.status.services.len()).unwrap_or(u16::MAX);
+        let [head, middle, bottom, foot] = Layout::vertical([
+            Constraint::Length(3),
+            Constraint::Length(services.saturating_add(3).min(frame.area().height / 2)),
+            Constraint::Min(4),
+            Constraint::Length(1),
+        ])
+        .areas(frame.area());
+        frame.render_widget(self.head(), head);
+        self.services(frame, middle);
+        self.backends(frame, bottom);
+        let foot_line = match &self.lost {
+            Some(why) => Line::from(why.as_str()).red(),
+            None => Line::from("q quit   ↑↓ scroll backends").dim(),
+        };
+        frame.render_widget(foot_line, foot);
+    }
+
+    fn head(&self) -> Paragraph<'_> {
+        let s = &self.status;
+        let colour = if s.data_plane == "xdp" { Color::Green } else { Color::Yellow };
+        let interfaces: Vec<_> = s.interfaces.iter().map(|i| format!("{} ({})", i.name, i.mode)).collect();
+        let first = Line::from(vec![
+            Span::from(format!("lb {}", s.version)).bold(),
+            Span::from(format!("   up {}   ", units::seconds(s.uptime_seconds))),
+            Span::styled(s.data_plane.as_str(), Style::new().fg(colour).bold()),
+            Span::from(format!("  {}", interfaces.join(", "))),
+        ]);
+        let second = Line::from(format!(
+            "flows {} of {}   memory {}   {}",
+            units::count(s.flows),
+            units::count(s.flow_capacity),
+            units::bytes(s.memory_bytes),
+            if s.dropped.is_empty() { String::new() } else { format!("dropped: {}", reasons(&s.dropped)) }
+        ));
+        Paragraph::new(vec![first, second])
+    }
+
+    fn services(&self, frame: &mut Frame<'_>, area: Rect) {
+        let rows = self.status.services.iter().map(|s| {
+            let rate = self.rates.of(&service_key(s));
+            Row::new([
+                Cell::from(s.name.as_str()),
+                Cell::from(s.listen.as_str()),
+                Cell::from(s.algorithm.as_str()),
+                right(units::count(s.active_flows)),
+                right(format!("{:.0}", rate.flows)),
+                right(format!("{:.0}", rate.packets)),
+                right(format!("{}/s", units::bytes(rate.bytes as u64))),
+                Cell::from(reasons(&s.dropped)).red(),
+            ])
+        });
+        let widths = [16, 24, 21, 9, 9, 10, 12, 30].map(Constraint::Min);
+        let head = ["service", "listen", "algorithm", "active", "flows/s", "packets/s", "rate", "dropped"];
+        frame.render_widget(table(rows.collect(), widths, head, "Services"), area);
+    }
+
+    fn backends(&self, frame: &mut Frame<'_>, area: Rect) {
+        let all = self.status.pools.iter().flat_map(|p| &p.backends);
+        let rows = all.skip(self.scroll).map(|b| {
+            let rate = self.rates.of(&backend_key(b));
+            let health = match (b.health.as_str(), &b.reason) {
+                ("unhealthy", Some(why)) => Cell::from(format!("unhealthy: {why}")).red(),
+                ("healthy", _) => Cell::from("healthy").green(),
+                (other, _) => Cell::from(other.to_owned()).dim(),
+            };
+            let state = Cell::from(b.state.as_str());
+            Row::new([
+                Cell::from(b.pool.as_str()),
+                Cell::from(b.address.as_str()),
+                right(b.weight.to_string()),
+                if b.state == "active" { state } else { state.yellow() },
+                right(units::count(b.active_flows)),
+                right(format!("{:.0}", rate.flows)),
+                right(format!("{}/s", units::bytes(rate.bytes as u64))),
+                health,
+            ])
+        });
+        let widths = [16, 24, 7, 9, 9, 9, 12, 30].map(Constraint::Min);
+        let head = ["pool", "backend", "weight", "state", "active", "flows/s", "rate", "health"];
+        frame.render_widget(table(rows.collect(), widths, head, "Backends"), area);
+    }
+}
+
+fn table<'a>(rows: Vec<Row<'a>>, widths: [Constraint; 8], head: [&'a str; 8], title: &'a str) -> Table<'a> {
+    let head = Row::new(head).style(Style::new().add_modifier(Modifier::BOLD));
+    Table::new(rows, widths).header(head).block(Block::new().borders(Borders::TOP).title(title))
+}
+
+fn right(text: String) -> Cell<'static> {
+    Cell::from(Line::from(text).right_aligned())
+}
+
+fn service_key(s: &ServiceDoc) -> String {
+    format!("service {}", s.name)
+}
+
+fn backend_key(b: &BackendDoc) -> String {
+    format!("backend {} {}", b.pool, b.address)
+}
+
+fn readings(s: &StatusDoc) -> HashMap<String, Reading> {
+    let services = s.services.iter().map(|s| (service_key(s), [s.flows_total, s.packets, s.bytes]));
+    let backends = s.pools.iter().flat_map(|p| &p.backends);
+    let backends = backends.map(|b| (backend_key(b), [b.flows_total, b.packets, b.bytes]));
+    services.chain(backends).collect()
+}

@@ -1,0 +1,6 @@
+//! The binary seen from outside: what is typed, and the daemon on the userspace engine over loopback.
+#![forbid(unsafe_code)]
+
+mod daemon;
+mod support;
+mod typed;
