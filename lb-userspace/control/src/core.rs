@@ -168,10 +168,11 @@ impl Core {
             .collect();
         if !new.is_empty() {
             let old = self.truth.plan(&self.health, &self.names);
-            self.failing = self.carry_out(&old);
+            let failures = self.carry_out(&old);
+            self.note_failures(failures, now);
             return Err(new.join("; "));
         }
-        self.failing = failures;
+        self.note_failures(failures, now);
         self.install(candidate);
         Ok(())
     }
@@ -180,6 +181,11 @@ impl Core {
     pub(crate) fn push(&mut self, now: Instant) {
         let target = self.truth.plan(&self.health, &self.names);
         let failures = self.carry_out(&target);
+        self.note_failures(failures, now);
+    }
+
+    /// Says what is new among the failures, and when to try again.
+    fn note_failures(&mut self, failures: BTreeMap<String, String>, now: Instant) {
         for (what, why) in &failures {
             if self.failing.get(what) != Some(why) {
                 warn!(change = %what, "the data plane refused a change, which will be tried again: {why}");
@@ -188,6 +194,7 @@ impl Core {
         self.retry = match (failures.is_empty(), self.retry) {
             (true, _) => None,
             (false, None) => Some((now + FIRST_RETRY, FIRST_RETRY)),
+            (false, Some((at, wait))) if now < at => Some((at, wait)),
             (false, Some((_, wait))) => {
                 let wait = (wait * 2).min(SLOWEST_RETRY);
                 Some((now + wait, wait))

@@ -16,7 +16,6 @@ use crate::error::CommandError;
 use crate::handle::FlowQuery;
 use crate::health::target;
 use crate::overrides::Entry;
-use crate::reconcile::addresses;
 use crate::state::Now;
 use crate::view::{BackendState, BackendView, Origin, PoolView, ServiceView, View};
 
@@ -101,7 +100,7 @@ impl Core {
     fn backend_view(&self, pool: &Name, entry: Entry, counters: &Counters, now: Now) -> BackendView {
         let id = BackendId { pool: pool.clone(), address: entry.address.clone() };
         let drain = drain_of(&self.truth.drains, &id);
-        let resolved = addresses(&entry.address, &self.names);
+        let resolved = self.truth.addresses(pool, &entry, &self.names);
         BackendView {
             pool: pool.clone(),
             weight: entry.weight.get(),

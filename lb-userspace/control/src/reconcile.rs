@@ -11,13 +11,23 @@ use crate::health::{Health, target};
 use crate::names::Names;
 use crate::overrides::{Entry, Overrides};
 
-/// The addresses that a backend is reached at now.
+/// The addresses that a backend of the pool is reached at now.
 #[must_use]
-pub fn addresses(address: &BackendAddress, names: &Names) -> Vec<IpAddr> {
+pub fn addresses(desired: &Desired, pool: &Name, address: &BackendAddress, names: &Names) -> Vec<IpAddr> {
     match address {
         BackendAddress::Ip { ip, .. } => vec![*ip],
-        BackendAddress::Host { host, .. } => names.addresses(host).to_vec(),
+        BackendAddress::Host { host, .. } => preferred(desired, pool, names.addresses(host)),
     }
+}
+
+/// Of a name's addresses those of the family that the pool's services have, if there are any: an IPv4 client is not sent
+/// to the IPv6 address of a host that has both. Services of both families leave no preference.
+#[must_use]
+pub fn preferred(desired: &Desired, pool: &Name, all: &[IpAddr]) -> Vec<IpAddr> {
+    let mut families = desired.services.values().filter(|s| s.pool == *pool).map(|s| s.listen.address.is_ipv4());
+    let Some(first) = families.next().filter(|first| families.all(|f| f == *first)) else { return all.to_vec() };
+    let same: Vec<IpAddr> = all.iter().copied().filter(|ip| ip.is_ipv4() == first).collect();
+    if same.is_empty() { all.to_vec() } else { same }
 }
 
 /// What the data plane should be doing.
@@ -60,7 +70,7 @@ fn members(
         let id = BackendId { pool: pool.name.clone(), address: entry.address.clone() };
         let drain = drains.get(&Key::from(id));
         let port = entry.address.port();
-        for ip in addresses(&entry.address, names) {
+        for ip in addresses(desired, &pool.name, &entry.address, names) {
             if !taken.insert((ip, port)) || out.len() >= lb_common::pool::MAX_MEMBERS as usize {
                 continue;
             }

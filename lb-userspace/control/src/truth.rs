@@ -12,7 +12,7 @@ use crate::drain::{Drains, Key, Remains, Why};
 use crate::health::{Health, target};
 use crate::names::Names;
 use crate::overrides::{Entry, Overrides};
-use crate::reconcile::{addresses, plan_state};
+use crate::reconcile::{addresses, plan_state, preferred};
 
 #[derive(Clone, Debug, Default)]
 pub struct Truth {
@@ -98,7 +98,7 @@ impl Truth {
             }
             let timeout = self.drain_timeout(&id.pool).max(before.drain_timeout(&id.pool));
             let deadline = now + timeout.unwrap_or(Service::DEFAULT_DRAIN_TIMEOUT);
-            let Some(remains) = before.remains(&entry, &id.pool, addresses(&entry.address, names)) else {
+            let Some(remains) = before.remains(&entry, &id.pool, before.addresses(&id.pool, &entry, names)) else {
                 self.drains.cancel(&id.into());
                 continue;
             };
@@ -131,12 +131,14 @@ impl Truth {
         let uses = |e: &Entry| matches!(&e.address, BackendAddress::Host { host: h, .. } if h == host);
         for (id, entry) in self.all().into_iter().filter(|(_, e)| uses(e)) {
             let deadline = now + self.drain_timeout(&id.pool).unwrap_or(Service::DEFAULT_DRAIN_TIMEOUT);
+            let before = preferred(&self.desired, &id.pool, before);
+            let after = preferred(&self.desired, &id.pool, after);
             for &ip in before.iter().filter(|ip| !after.contains(ip)) {
                 let Some(remains) = self.remains(&entry, &id.pool, vec![ip]) else { continue };
                 let key = Key { backend: id.clone(), stale: Some(ip) };
                 self.drains.start(key, Why::Leaving { remains, hidden: true }, deadline);
             }
-            for &ip in after {
+            for ip in after {
                 self.drains.cancel(&Key { backend: id.clone(), stale: Some(ip) });
             }
         }
@@ -148,6 +150,12 @@ impl Truth {
         let pool = self.desired.pools.get(pool)?;
         let (algorithm, maglev_table_size) = (pool.algorithm, pool.maglev_table_size);
         (!addresses.is_empty()).then_some(Remains { weight: entry.weight, addresses, algorithm, maglev_table_size })
+    }
+
+    /// The addresses that a backend is reached at now.
+    #[must_use]
+    pub fn addresses(&self, pool: &Name, entry: &Entry, names: &Names) -> Vec<IpAddr> {
+        addresses(&self.desired, pool, &entry.address, names)
     }
 
     /// Host names in use.
@@ -167,7 +175,7 @@ impl Truth {
         for (name, entries) in self.pools() {
             let Some(pool) = self.desired.pools.get(name) else { continue };
             for entry in entries {
-                let ips = addresses(&entry.address, names);
+                let ips = self.addresses(name, &entry, names);
                 out.extend(ips.into_iter().filter_map(|ip| target(&self.desired, pool, ip, entry.address.port())));
             }
         }

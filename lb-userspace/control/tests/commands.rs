@@ -195,6 +195,24 @@ async fn a_refused_change_leaves_everything_as_it_was() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_the_plane_refuses_is_told_and_tried_again() {
+    let mut place = Place::new();
+    place.write(TWO);
+    let (h, _task) = place.start();
+    place.plane.set_flows("web", "10.0.0.1:80", 1);
+    drain(&h, "10.0.0.1:80", Some(1)).await;
+    place.plane.inside().refused = vec![s("web")];
+    tokio::time::sleep(Duration::from_secs(30)).await;
+    let notes = h.view().await.notes.clone();
+    assert_eq!(notes, ["not in force yet: pool 'web': the mock refuses web"]);
+    assert_eq!(place.plane.member("web", "10.0.0.1:80").expect("there").condition, Condition::Up);
+    place.plane.inside().refused.clear();
+    tokio::time::sleep(Duration::from_secs(31)).await;
+    assert_eq!(place.plane.member("web", "10.0.0.1:80").expect("there").condition, Condition::Expired);
+    assert!(h.view().await.notes.is_empty());
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_state_file_of_another_version_is_kept_aside() {
     let mut place = Place::new();
     place.write(TWO);

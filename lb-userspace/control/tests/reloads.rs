@@ -149,6 +149,10 @@ async fn names_are_followed_and_old_addresses_drain() {
     assert_eq!(place.plane.members("web"), ["10.1.0.2", "10.1.0.3", "10.0.0.2", "10.1.0.1"], "the old one last");
     tokio::time::sleep(Duration::from_secs(25)).await;
     assert_eq!(place.plane.members("web"), ["10.1.0.2", "10.1.0.3", "10.0.0.2"], "gone at its deadline");
+    // An IPv4 service has no use for the IPv6 addresses of a host that has both.
+    place.resolver.say("app.example", &["10.1.0.2", "2001:db8::2", "10.1.0.3"]);
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    assert_eq!(place.plane.members("web"), ["10.1.0.2", "10.1.0.3", "10.0.0.2"]);
     // The last good answer is kept when the name goes away, and over a restart.
     place.resolver.forget("app.example");
     until(&h, "the failure is told", |v| v.notes.iter().any(|n| n.contains("app.example does not resolve"))).await;
