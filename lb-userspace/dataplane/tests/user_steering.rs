@@ -31,7 +31,8 @@ fn every_algorithm_spreads_by_weight() {
         let mut stand = Stand::new(Protocol::Tcp, V4, algorithm, &addresses(&backends));
         stand.members(|m| m[0].weight = Weight::new(2).expect("a weight"));
         let held: Vec<TcpStream> = (0..120).map(|_| stand.connect()).collect();
-        eventually("all are connected", || stand.backend(backends[0].address).flows_total > 0 && stand.active() == 120);
+        let total = || backends.iter().map(|b| stand.backend(b.address).flows_total).sum::<u64>();
+        eventually("all are connected", || total() == 120 && stand.active() == 120);
         let share = |i: usize| stand.backend(backends[i].address).active_flows;
         let shares = [share(0), share(1), share(2)];
         match algorithm {

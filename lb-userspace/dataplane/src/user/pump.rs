@@ -49,14 +49,17 @@ pub(super) struct Pump {
     /// The kernel cannot splice here.
     copy_only: bool,
     ended: bool,
-    /// Writes that went through.
-    pub(super) writes: u32,
+    /// `TCP_NODELAY` is still to be set on the sink: before the second write, since the first is never held back.
+    delayed: bool,
+    written: bool,
+    /// The sink is about to be closed, which tells it as well as a `shutdown`.
+    pub(super) last: bool,
 }
 
 impl Pump {
-    /// Starts with bytes to be written before anything that is read.
-    pub(super) fn with_prefix(prefix: Vec<u8>) -> Self {
-        Self { rest: prefix, ..Self::default() }
+    /// Towards a socket that has no `TCP_NODELAY` yet, with bytes to be written before anything that is read.
+    pub(super) fn to_fresh(prefix: Vec<u8>) -> Self {
+        Self { rest: prefix, delayed: true, ..Self::default() }
     }
 
     /// Moves what can be moved. Ready when the source has ended and the sink was told (`shutdown`).
@@ -86,7 +89,9 @@ impl Pump {
         for _ in 0..ROUNDS {
             ready!(self.flush(cx, to))?;
             if self.ended {
-                let _already_gone = SockRef::from(to).shutdown(std::net::Shutdown::Write);
+                if !self.last {
+                    let _already_gone = SockRef::from(to).shutdown(std::net::Shutdown::Write);
+                }
                 return Poll::Ready(Ok(()));
             }
             let n = if self.bulk { ready!(self.splice(cx, from)) } else { ready!(self.copy(cx, from, to)) }?;
@@ -102,6 +107,7 @@ impl Pump {
     fn flush(&mut self, cx: &mut Context<'_>, to: &TcpStream) -> Poll<Result<(), Broken>> {
         while self.at < self.rest.len() || self.in_pipe > 0 {
             ready!(to.poll_write_ready(cx)).map_err(|_| Broken::Sink)?;
+            self.undelay(to);
             let written = match (&self.pipe, self.in_pipe) {
                 (Some(pipe), n) if n > 0 => to.try_io(Interest::WRITABLE, || pipe.drain(to.as_fd(), n)),
                 _ => to.try_write(&self.rest[self.at..]),
@@ -116,8 +122,15 @@ impl Pump {
         Poll::Ready(Ok(()))
     }
 
+    fn undelay(&mut self, to: &TcpStream) {
+        if self.delayed && self.written {
+            self.delayed = false;
+            let _already_gone = SockRef::from(to).set_tcp_nodelay(true);
+        }
+    }
+
     fn wrote(&mut self, n: usize) {
-        self.writes = self.writes.saturating_add(1);
+        self.written = true;
         if self.in_pipe > 0 {
             self.in_pipe -= n.min(self.in_pipe);
             return;
@@ -138,12 +151,13 @@ impl Pump {
             if n == 0 {
                 return Poll::Ready(Ok(0));
             }
+            self.undelay(to);
             let written = match to.try_write(&buffer[..n]) {
                 Ok(m) => m,
                 Err(e) if e.kind() == ErrorKind::WouldBlock => 0,
                 Err(_) => return Poll::Ready(Err(Broken::Sink)),
             };
-            self.writes = self.writes.saturating_add(u32::from(written > 0));
+            self.written |= written > 0;
             if written < n {
                 self.rest = buffer[written..n].to_vec();
                 self.at = 0;

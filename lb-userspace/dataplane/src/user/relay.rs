@@ -7,7 +7,6 @@ use std::task::{Context, Poll};
 
 use lb_common::flow::state;
 use lb_model::SendProxy;
-use socket2::SockRef;
 use tokio::io::Interest;
 use tokio::net::TcpStream;
 
@@ -38,8 +37,6 @@ struct Relay<'a> {
     down_done: bool,
     /// One side has reset; what the other had sent before still goes through.
     broken: bool,
-    /// `TCP_NODELAY` is set before the second write to the backend: the first is never held back.
-    undelayed: bool,
 }
 
 /// Carries the connection to its end.
@@ -51,12 +48,11 @@ pub(super) async fn run(here: &Here, conn: &Conn, client: TcpStream, server: Tcp
             conn,
             client: &client,
             server: &server,
-            up: Pump::with_prefix(prefix),
+            up: Pump::to_fresh(prefix),
             down: Pump::default(),
             up_done: false,
             down_done: false,
             broken: false,
-            undelayed: false,
         };
         match poll_fn(|cx| relay.poll(cx)).await {
             End::HalfClosed => relay.second_half().await,
@@ -95,8 +91,8 @@ impl Relay<'_> {
             None => {}
         }
         let was_half = self.up_done || self.down_done;
+        (self.up.last, self.down.last) = (self.down_done, self.up_done);
         if !self.up_done {
-            self.undelay();
             let seen = &mut |n| {
                 self.conn.add(1, n as u64);
                 self.conn.touch(self.here.own.now.millis());
@@ -121,13 +117,6 @@ impl Relay<'_> {
             (false, false) => Poll::Pending,
             _ if was_half => Poll::Pending,
             _ => Poll::Ready(End::HalfClosed),
-        }
-    }
-
-    fn undelay(&mut self) {
-        if !self.undelayed && self.up.writes > 0 {
-            self.undelayed = true;
-            let _already_gone = SockRef::from(self.server).set_tcp_nodelay(true);
         }
     }
 }

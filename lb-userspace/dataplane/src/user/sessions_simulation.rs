@@ -96,11 +96,15 @@ impl World {
     fn sweep(&mut self) {
         let odd = self.rng.random_bool(0.1);
         let now = self.now;
-        let mut ended: Vec<u64> =
-            self.table.sweep(now, usize::MAX, |h| h.1, |h| odd && h.0 % 7 == 0).iter().map(|s| s.held.0).collect();
+        let mut ended: Vec<u64> = self
+            .table
+            .sweep(now, usize::MAX, |h| h.1, |h| odd && h.0.is_multiple_of(7))
+            .iter()
+            .map(|s| s.held.0)
+            .collect();
         let over = |m: &Modelled| {
             let limit = if m.answered { m.idle } else { m.idle.min(FRESH) };
-            now.wrapping_sub(m.last_seen) >= limit || (odd && m.number % 7 == 0)
+            now.wrapping_sub(m.last_seen) >= limit || (odd && m.number.is_multiple_of(7))
         };
         let mut want: Vec<u64> = self.model.values().filter(|m| over(m)).map(|m| m.number).collect();
         self.model.retain(|_, m| !over(m));
