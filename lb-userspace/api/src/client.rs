@@ -21,7 +21,9 @@ const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
     /// Nobody listens.
-    #[error("no lb daemon answers on {path} ({why}); start one with 'lb run', or say where with --socket or $LB_SOCKET")]
+    #[error(
+        "no lb daemon answers on {path} ({why}); start one with 'lb run', or say where with --socket or $LB_SOCKET"
+    )]
     NoDaemon { path: PathBuf, why: String },
     /// The daemon is there, but its answer is not understood or does not come.
     #[error("the daemon on {path} does not answer properly: {why}")]
@@ -78,7 +80,12 @@ impl Client {
         ClientError::Broken { path: self.path.clone(), why: why.to_string() }
     }
 
-    async fn send<T: DeserializeOwned>(&self, method: Method, path: &str, body: &impl Serialize) -> Result<T, ClientError> {
+    async fn send<T: DeserializeOwned>(
+        &self,
+        method: Method,
+        path: &str,
+        body: &impl Serialize,
+    ) -> Result<T, ClientError> {
         let body = serde_json::to_vec(body).map_err(|e| self.broken(e))?;
         // `()` is JSON's null: no body.
         let body = if body == b"null" { Vec::new() } else { body };

@@ -42,7 +42,9 @@ pub(crate) async fn dispatch(asked: &Asked, handle: &Handle) -> Answered {
         ["services", name] if get => Answer::ok(&document::service(&*handle.view().await, name)?),
         ["backends"] if get => backends(asked, handle).await,
         ["pools", pool, "backends"] if post => add(asked, handle, pool).await,
-        ["pools", pool, "backends", address] if asked.method == Method::PATCH => set(asked, handle, pool, address).await,
+        ["pools", pool, "backends", address] if asked.method == Method::PATCH => {
+            set(asked, handle, pool, address).await
+        }
         ["pools", pool, "backends", address] if asked.method == Method::DELETE => {
             remove(asked, handle, pool, address).await
         }
@@ -76,7 +78,8 @@ async fn fault(handle: &Handle, error: CommandError) -> Fault {
                 "pool" => document::unknown(kind, &given, view.pools.iter().map(|p| p.name.as_str())),
                 "service" => document::unknown(kind, &given, view.services.iter().map(|s| s.service.name.as_str())),
                 _ => {
-                    let known: Vec<_> = view.pools.iter().flat_map(|p| &p.backends).map(|b| b.address.to_string()).collect();
+                    let known: Vec<_> =
+                        view.pools.iter().flat_map(|p| &p.backends).map(|b| b.address.to_string()).collect();
                     document::unknown(kind, &given, known.iter().map(String::as_str))
                 }
             };
@@ -91,7 +94,8 @@ async fn fault(handle: &Handle, error: CommandError) -> Fault {
 
 fn configuration(diagnostics: &[lb_config::Diagnostic]) -> Fault {
     let n = diagnostics.len();
-    let error = if n == 1 { "the configuration has an error".into() } else { format!("the configuration has {n} errors") };
+    let error =
+        if n == 1 { "the configuration has an error".into() } else { format!("the configuration has {n} errors") };
     let mut fault = Fault::new(FaultKind::Configuration, error);
     fault.diagnostics = diagnostics.iter().map(document::diagnostic).collect();
     fault

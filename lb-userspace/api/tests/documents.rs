@@ -128,7 +128,10 @@ fn explanations() {
         slot: Some(4711),
         backend: Some("10.0.0.11:8080".parse().expect("an address")),
         next_hop: Some("10.0.0.11 dev eth0 lladdr 02:00:00:00:00:0b".into()),
-        steps: vec![step("service", "web", "192.0.2.10:80/tcp"), step("select", "slot 4711", "maglev over 65537 slots")],
+        steps: vec![
+            step("service", "web", "192.0.2.10:80/tcp"),
+            step("select", "slot 4711", "maglev over 65537 slots"),
+        ],
     };
     let pass = Explanation {
         verdict: Reason::NotOurs.verdict(),
@@ -153,7 +156,8 @@ fn plans() {
         slots: 65_537,
         live_flows_moved: 3,
     };
-    let report = PlanReport { pools: vec![pool], services: vec!["web: idle_timeout 5m -> 1m".into()], ..PlanReport::default() };
+    let report =
+        PlanReport { pools: vec![pool], services: vec!["web: idle_timeout 5m -> 1m".into()], ..PlanReport::default() };
     golden("plan", &document::plan(&report));
 }
 

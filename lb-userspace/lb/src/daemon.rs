@@ -19,11 +19,9 @@ pub(crate) fn converse<F: Future<Output = Outcome>>(talk: impl FnOnce() -> F) ->
 pub(crate) async fn connect(socket: Option<&Path>) -> Result<Client, Failure> {
     match find(socket).await {
         Ok(client) => Ok(client),
-        Err(tried) => {
-            Err(Failure::refused(format!(
-                "no lb daemon answers (looked at {tried}); start one with 'lb run', or say where with --socket or $LB_SOCKET"
-            )))
-        }
+        Err(tried) => Err(Failure::refused(format!(
+            "no lb daemon answers (looked at {tried}); start one with 'lb run', or say where with --socket or $LB_SOCKET"
+        ))),
     }
 }
 

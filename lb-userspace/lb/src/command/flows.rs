@@ -21,13 +21,11 @@ pub(crate) struct Flows {
 }
 
 pub(crate) fn flows(args: &Flows, global: &Global) -> Outcome {
-    let query: Vec<_> = [
-        args.service.as_ref().map(|s| format!("service={}", segment(s))),
-        args.limit.map(|n| format!("limit={n}")),
-    ]
-    .into_iter()
-    .flatten()
-    .collect();
+    let query: Vec<_> =
+        [args.service.as_ref().map(|s| format!("service={}", segment(s))), args.limit.map(|n| format!("limit={n}"))]
+            .into_iter()
+            .flatten()
+            .collect();
     daemon::converse(|| async {
         let daemon = daemon::connect(global.socket.as_deref()).await?;
         let flows: Vec<FlowDoc> = daemon.get(&format!("/v1/flows?{}", query.join("&"))).await?;
@@ -36,9 +34,8 @@ pub(crate) fn flows(args: &Flows, global: &Global) -> Outcome {
 }
 
 fn render(flows: &[FlowDoc]) -> String {
-    let mut table = Table::new([
-        "SERVICE", "PROTO", "CLIENT", "VIP", "BACKEND", "STATE", ">AGE", ">IDLE", ">PACKETS", ">BYTES",
-    ]);
+    let mut table =
+        Table::new(["SERVICE", "PROTO", "CLIENT", "VIP", "BACKEND", "STATE", ">AGE", ">IDLE", ">PACKETS", ">BYTES"]);
     for f in flows {
         table.push([
             f.service.clone().into(),

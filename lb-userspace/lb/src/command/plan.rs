@@ -8,10 +8,10 @@ use lb_api::wire::{PlanDoc, PlanRequest};
 
 use super::check;
 use crate::cli::Global;
+use crate::daemon;
 use crate::exit::{Failure, Outcome};
 use crate::print::table::Table;
 use crate::print::{self, units};
-use crate::daemon;
 
 #[derive(Debug, Args)]
 pub(crate) struct Plan {

@@ -42,7 +42,16 @@ pub(crate) fn service(args: &Service, global: &Global) -> Outcome {
 
 pub(crate) fn table<'a>(services: impl IntoIterator<Item = &'a ServiceDoc>) -> Table<10> {
     let mut table = Table::new([
-        "NAME", "LISTEN", "POOL", "FORWARD", "ALGORITHM", ">ACTIVE", ">FLOWS", ">PACKETS", ">BYTES", "DROPPED",
+        "NAME",
+        "LISTEN",
+        "POOL",
+        "FORWARD",
+        "ALGORITHM",
+        ">ACTIVE",
+        ">FLOWS",
+        ">PACKETS",
+        ">BYTES",
+        "DROPPED",
     ]);
     for s in services {
         let dropped = status::reasons(&s.dropped);

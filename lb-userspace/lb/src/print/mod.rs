@@ -41,7 +41,11 @@ pub(crate) fn json(document: &impl Serialize) -> Result<(), Failure> {
 }
 
 /// The document, or the text made of it.
-pub(crate) fn either<T: Serialize>(as_json: bool, document: &T, render: impl FnOnce(&T) -> String) -> Result<(), Failure> {
+pub(crate) fn either<T: Serialize>(
+    as_json: bool,
+    document: &T,
+    render: impl FnOnce(&T) -> String,
+) -> Result<(), Failure> {
     if as_json { json(document) } else { text(&render(document)) }
 }
 

@@ -85,9 +85,6 @@ mod tests {
         table.push(["web".into(), "12".into(), "active".into()]);
         table.push(["longer-name".into(), "1,234,567".into(), Cell::styled("x", super::super::BAD)]);
         let plain = anstream::adapter::strip_str(&table.render()).to_string();
-        assert_eq!(
-            plain,
-            "NAME             FLOWS  STATE\nweb                 12  active\nlonger-name  1,234,567  x\n"
-        );
+        assert_eq!(plain, "NAME             FLOWS  STATE\nweb                 12  active\nlonger-name  1,234,567  x\n");
     }
 }

@@ -1,7 +1,7 @@
 //! The daemon seen from outside, on the userspace engine over loopback: starting, being asked, being changed, ending.
 
-
 use nix::sys::signal::Signal;
+
 use crate::support::{Backend, Daemon, Place, free_port, greet, text, until};
 
 /// A file with one service over two backends.
@@ -90,7 +90,18 @@ fn documents_have_the_contracts_fields() {
     let services = place.json(&["service", "list"]);
     keys(
         &services[0],
-        &["name", "listen", "pool", "forward", "algorithm", "active_flows", "flows_total", "packets", "bytes", "dropped"],
+        &[
+            "name",
+            "listen",
+            "pool",
+            "forward",
+            "algorithm",
+            "active_flows",
+            "flows_total",
+            "packets",
+            "bytes",
+            "dropped",
+        ],
     );
     let flows = place.json(&["flows", "--service", "front"]);
     assert_eq!(flows.as_array().map(Vec::len), Some(1), "{flows}");
@@ -103,7 +114,14 @@ fn documents_have_the_contracts_fields() {
     let nobodys = place.json(&["explain", "--from", "127.0.0.1:4000", "--to", "127.0.0.9:9/udp"]);
     assert_eq!(nobodys["verdict"], "pass");
     // For people the same, in tables.
-    for args in [&["status"][..], &["top"], &["service", "list"], &["service", "show", "front"], &["backend", "list"], &["flows"]] {
+    for args in [
+        &["status"][..],
+        &["top"],
+        &["service", "list"],
+        &["service", "show", "front"],
+        &["backend", "list"],
+        &["flows"],
+    ] {
         let out = place.lb(args);
         let shown = text(&out.stdout);
         assert!(out.status.success() && shown.contains("front") | shown.contains("web"), "{args:?}: {shown}");
@@ -257,7 +275,8 @@ fn metrics_and_curl() {
     assert!(page.contains("lb_info{version="), "{page}");
     // Anything that speaks HTTP over a Unix socket may ask.
     let mut stream = std::os::unix::net::UnixStream::connect(place.socket()).expect("the socket");
-    std::io::Write::write_all(&mut stream, b"GET /v1/nothing HTTP/1.1\r\nHost: lb\r\nConnection: close\r\n\r\n").expect("sent");
+    std::io::Write::write_all(&mut stream, b"GET /v1/nothing HTTP/1.1\r\nHost: lb\r\nConnection: close\r\n\r\n")
+        .expect("sent");
     let mut answer = String::new();
     std::io::Read::read_to_string(&mut stream, &mut answer).expect("an answer");
     assert!(answer.starts_with("HTTP/1.1 404") && answer.contains("\"kind\":\"unknown\""), "{answer}");
@@ -265,7 +284,11 @@ fn metrics_and_curl() {
 
 fn http_get(address: std::net::SocketAddr, path: &str) -> Option<String> {
     let mut stream = std::net::TcpStream::connect(address).ok()?;
-    std::io::Write::write_all(&mut stream, format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").as_bytes()).ok()?;
+    std::io::Write::write_all(
+        &mut stream,
+        format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").as_bytes(),
+    )
+    .ok()?;
     let mut answer = String::new();
     std::io::Read::read_to_string(&mut stream, &mut answer).ok()?;
     Some(answer)

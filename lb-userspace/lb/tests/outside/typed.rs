@@ -1,6 +1,5 @@
 //! What is typed, without a daemon: exit statuses, refusals by name, checks of files.
 
-
 use crate::support::{Place, text};
 
 #[test]
@@ -40,7 +39,10 @@ fn what_is_not_built_is_refused_by_name() {
 #[test]
 fn a_file_with_errors() {
     let place = Place::new();
-    let file = place.file("bad.toml", "[host]\ndata_plan = \"auto\"\n[[service]]\nname = \"x\"\nlisten = \"1.2.3.4:80\"\npool = \"p\"\n");
+    let file = place.file(
+        "bad.toml",
+        "[host]\ndata_plan = \"auto\"\n[[service]]\nname = \"x\"\nlisten = \"1.2.3.4:80\"\npool = \"p\"\n",
+    );
     let file = file.to_str().expect("UTF-8");
     let (code, said) = place.refusal(&["check", "--config", file]);
     assert_eq!(code, 2);
@@ -83,7 +85,9 @@ fn help_man_completions_doctor() {
         text(&out.stdout)
     };
     let help = shown(&["--help"]);
-    for command in ["run", "check", "plan", "reload", "status", "top", "service", "backend", "flows", "explain", "detach", "doctor"] {
+    for command in [
+        "run", "check", "plan", "reload", "status", "top", "service", "backend", "flows", "explain", "detach", "doctor",
+    ] {
         assert!(help.contains(&format!("  {command} ")), "{command} in {help}");
     }
     assert!(shown(&["man"]).starts_with(".ie") || shown(&["man"]).contains(".TH lb"), "roff");

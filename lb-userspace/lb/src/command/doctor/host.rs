@@ -61,8 +61,12 @@ fn privileges() -> Finding {
     if missing.is_empty() {
         Finding::new("privileges", Grade::Good, "CAP_BPF and CAP_NET_ADMIN")
     } else {
-        Finding::new("privileges", Grade::Limited, format!("without {}: userspace data plane only", missing.join(" and ")))
-            .advise("run as root, or give the service AmbientCapabilities=CAP_BPF CAP_NET_ADMIN")
+        Finding::new(
+            "privileges",
+            Grade::Limited,
+            format!("without {}: userspace data plane only", missing.join(" and ")),
+        )
+        .advise("run as root, or give the service AmbientCapabilities=CAP_BPF CAP_NET_ADMIN")
     }
 }
 

@@ -79,7 +79,9 @@ fn judge(link: &Link) -> Vec<Finding> {
     }
     if link.features.is_some_and(|f| f & BASIC != 0 && f & RX_SG == 0) && link.mtu > ONE_BUFFER_MTU {
         let found = format!("MTU {} and a driver without multi-buffer XDP", link.mtu);
-        out.push(Finding::new(what(), Grade::Bad, found).advise(format!("ip link set {} mtu {ONE_BUFFER_MTU}", link.name)));
+        out.push(
+            Finding::new(what(), Grade::Bad, found).advise(format!("ip link set {} mtu {ONE_BUFFER_MTU}", link.name)),
+        );
     }
     let partial = matches!(link.kind.as_str(), "veth" | "tun") || link.driver.as_deref() == Some("virtio_net");
     if partial {
@@ -99,7 +101,9 @@ fn mode(link: &Link) -> Finding {
             Finding::new(what, Grade::Limited, found).advise("name the lower interfaces in [host] interfaces")
         }
         None => Finding::new(what, Grade::Limited, "the kernel does not say what XDP modes there are (before 6.3)"),
-        Some(f) if f & BASIC == 0 => Finding::new(what, Grade::Limited, "generic XDP only: slow, the driver has no XDP"),
+        Some(f) if f & BASIC == 0 => {
+            Finding::new(what, Grade::Limited, "generic XDP only: slow, the driver has no XDP")
+        }
         Some(f) => {
             let names = [(REDIRECT, "redirect"), (NDO_XMIT, "redirect target"), (RX_SG, "multi-buffer")];
             let has: Vec<_> = names.iter().filter(|(bit, _)| f & bit != 0).map(|(_, name)| *name).collect();
@@ -108,7 +112,9 @@ fn mode(link: &Link) -> Finding {
                 finding
             } else {
                 // Several drivers, veth among them, can only be sent to while they run a program themselves.
-                finding.advise("as a way out to backends it needs an XDP program of its own: name it in [host] interfaces too")
+                finding.advise(
+                    "as a way out to backends it needs an XDP program of its own: name it in [host] interfaces too",
+                )
             }
         }
     }

@@ -4,8 +4,7 @@ use anyhow::Context as _;
 use lb_api::Claim;
 use lb_api::server::Server;
 use lb_control::{Controller, ControllerOptions, Handle, ReloadError};
-use lb_dataplane::{PlaneKind, Started};
-use lb_model::Host;
+use lb_dataplane::Started;
 use lb_observe::{Endpoint, Exporter};
 use sd_notify::NotifyState;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -44,7 +43,7 @@ pub(super) async fn live(setting: Setting, claim: Claim) -> Result<String, Failu
     let started = lb_dataplane::start(&host).map_err(Failure::refused)?;
     let Setting { desired, source, mut notes } = setting;
     notes.extend(started.notes.iter().cloned());
-    let said = say_started(&started, &host, claim.path());
+    let said = say_started(&started, claim.path());
     let (handle, control) = Controller::start(ControllerOptions {
         desired,
         source,
@@ -76,17 +75,12 @@ fn serve_metrics(endpoint: Endpoint, handle: &Handle) -> Exporter {
     })
 }
 
-/// Which data plane is in force, and why: loud where it is not the fast one.
-fn say_started(started: &Started, host: &Host, socket: &std::path::Path) -> String {
-    let kind = started.plane.kind();
+/// Which data plane is in force, and why. The falls to it were logged, as warnings, by those who took them.
+fn say_started(started: &Started, socket: &std::path::Path) -> String {
     started.notes.iter().for_each(|note| tracing::warn!("{note}"));
-    let said = format!("data plane {}: {}", kind.as_str(), started.reason);
-    let asked_for = host.data_plane == lb_model::PlaneChoice::Userspace;
-    if kind == PlaneKind::Xdp || (kind == PlaneKind::Userspace && asked_for) {
-        tracing::info!(version = env!("CARGO_PKG_VERSION"), "{said}");
-    } else {
-        tracing::warn!(version = env!("CARGO_PKG_VERSION"), "{said}");
-    }
+    let kind = started.plane.kind().as_str();
+    let said = format!("data plane {kind}: {}", started.reason);
+    tracing::info!(version = env!("CARGO_PKG_VERSION"), "{said}");
     tracing::info!("control socket {}", socket.display());
     said
 }

@@ -84,8 +84,12 @@ pub(crate) fn run(args: &Run, global: &Global) -> Outcome {
     let ended = runtime.block_on(life::live(setting, claim));
     // Nothing that is left may hold up the end.
     runtime.shutdown_timeout(std::time::Duration::from_secs(1));
-    let last_line = ended?;
-    crate::print::line(&last_line)
+    crate::print::line(&last_line(ended?))
+}
+
+/// What the engine says of its end; where nothing is left behind, that too names the command that would take it off.
+fn last_line(said: String) -> String {
+    if said.contains("lb detach") { said } else { format!("{said}; nothing is left for 'lb detach' to take off") }
 }
 
 /// The control socket: as typed, as configured, else the usual place, and for a user who may not write there his own.
@@ -104,9 +108,7 @@ fn claim(setting: &mut setting::Setting, global: &Global) -> Result<Claim, Failu
         other => other,
     };
     let claim = claim.map_err(|error| match error {
-        ClaimError::Held { .. } => {
-            Failure::refused(format!("{error}; stop it first ('lb status' shows what it does)"))
-        }
+        ClaimError::Held { .. } => Failure::refused(format!("{error}; stop it first ('lb status' shows what it does)")),
         other => Failure::refused(other),
     })?;
     setting.desired.host.socket = claim.path().to_owned();
