@@ -104,6 +104,11 @@ impl EbpfPlane {
         &self.notes
     }
 
+    /// The kernel's maps, for whoever looks or meddles from outside: tests and measurements.
+    pub fn maps_mut(&mut self) -> &mut super::Maps {
+        &mut self.publisher.maps
+    }
+
     /// The number of the program in force.
     #[must_use]
     pub fn program_id(&mut self) -> Option<u32> {
