@@ -10,7 +10,8 @@
 //! | `COUNTER` | array, 1 | – | packets so far `u64`; where the rotation stands | kernel; user sets it back |
 //! | `TARGETS` | program array, 1 | 0 | the program under test: `lb_xdp` or a floor | user |
 //!
-//! Programs: `bench_wrap`, `floor_tx` (returns `XDP_TX`), `floor_parse` (parses, then the same), `floor_nat` (parses and
+//! Programs: `bench_wrap`, `bench_reflect` (the far end of a closed loop over real interfaces: a UDP packet over IPv4 is replaced
+//! by the next one of the template and sent back, all else passes), `bench_pass`, `floor_tx` (returns `XDP_TX`), `floor_parse` (parses, then the same), `floor_nat` (parses and
 //! rewrites both ends to constants, checksums included).
 #![no_std]
 #![no_main]
@@ -48,6 +49,16 @@ pub fn bench_wrap(ctx: XdpContext) -> u32 {
     // SAFETY: a program array of this object; the call does not return if it succeeds.
     let _no_target = unsafe { TARGETS.tail_call(&ctx, 0) };
     xdp_action::XDP_ABORTED
+}
+
+#[xdp]
+pub fn bench_reflect(ctx: XdpContext) -> u32 {
+    // Ethertype, and IPv4's protocol.
+    let traffic = access::read::<[u8; 2]>(&ctx, 12) == Some([0x08, 0]) && access::read::<u8>(&ctx, 23) == Some(17);
+    if !traffic {
+        return xdp_action::XDP_PASS;
+    }
+    if wrap(&ctx).is_some() { xdp_action::XDP_TX } else { xdp_action::XDP_ABORTED }
 }
 
 #[inline(always)]
@@ -123,6 +134,11 @@ unsafe fn step32(at: *mut u32, by: u32) -> u64 {
         *at = new;
         diff
     }
+}
+
+#[xdp]
+pub fn bench_pass(_ctx: XdpContext) -> u32 {
+    xdp_action::XDP_PASS
 }
 
 #[xdp]

@@ -164,6 +164,11 @@ impl Daemon {
     fn log_path(&self) -> PathBuf {
         self.dir.path().join("log")
     }
+    /// The process, while it runs.
+    #[must_use]
+    pub fn pid(&self) -> Option<u32> {
+        self.child.as_ref().map(Child::id)
+    }
     /// All it has written so far.
     #[must_use]
     pub fn log(&self) -> String {

@@ -18,7 +18,8 @@ pub(crate) fn of_process(pid: u32) -> Result<f64> {
 }
 
 fn process_ticks(pid: u32) -> Result<f64> {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).with_context(|| format!("process {pid} is gone"))?;
+    let stat =
+        std::fs::read_to_string(format!("/proc/{pid}/stat")).with_context(|| format!("process {pid} is gone"))?;
     // The name, in parentheses, may hold anything; utime and stime are the 12th and 13th fields after it.
     let (_, fields) = stat.rsplit_once(") ").context("an odd /proc/PID/stat")?;
     let mut times = fields.split(' ').skip(11).filter_map(|f| f.parse::<f64>().ok());

@@ -1,6 +1,8 @@
 //! Measurements: nanoseconds per packet, and traffic through real interfaces beside others.
 #![forbid(unsafe_code)]
 
+mod cpu;
+mod forward;
 mod packet;
 mod pin;
 mod report;
@@ -22,6 +24,8 @@ struct Options {
 enum What {
     /// Nanoseconds per packet of the XDP program, by BPF_PROG_TEST_RUN
     Packet(Common),
+    /// Packets, connections and bytes a second through real interfaces, beside others
+    Forward(Common),
 }
 
 #[derive(Debug, clap::Args)]
@@ -37,6 +41,7 @@ struct Common {
 fn main() -> ExitCode {
     let done: Result<()> = match Options::parse().what {
         What::Packet(c) => packet::run(c.rounds, &c.out),
+        What::Forward(c) => forward::run(c.rounds, &c.out),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

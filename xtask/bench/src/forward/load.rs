@@ -160,7 +160,9 @@ async fn work(shared: Arc<Shared>, kind: Kind) {
     while !shared.stop.load(Ordering::Relaxed) {
         let n = shared.next.fetch_add(1, Ordering::Relaxed);
         let done = match kind {
-            Kind::Connections => tokio::time::timeout(Duration::from_secs(2), one(&shared, n)).await.context("too slow"),
+            Kind::Connections => {
+                tokio::time::timeout(Duration::from_secs(2), one(&shared, n)).await.context("too slow")
+            }
             Kind::Bytes => Ok(stream(&shared, n).await),
         };
         if done.flatten().is_err() {

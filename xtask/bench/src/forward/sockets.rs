@@ -15,8 +15,7 @@ use crate::cpu;
 const BACKENDS: usize = 4;
 const WARM: Duration = Duration::from_millis(500);
 const TIME: Duration = Duration::from_secs(2);
-const CONNECTIONS: Unit =
-    Unit { rate: "thousand connections/s", per: 1e-3, cost: "µs/connection", cost_per: 1e6 };
+const CONNECTIONS: Unit = Unit { rate: "thousand connections/s", per: 1e-3, cost: "µs/connection", cost_per: 1e6 };
 const BYTES: Unit = Unit { rate: "Gbit/s", per: 8e-9, cost: "ms/GB", cost_per: 1e3 * 1e9 };
 
 /// New connections a second where packets stay packets: XDP, generic XDP and nftables, with checksums and segments made in
@@ -31,8 +30,15 @@ pub(crate) fn kernel_paths(rounds: u32, cpus: Cpus) -> Result<Value> {
     ];
     let bench = Bench::new(cpus, false)?;
     let series = bench.rounds(&targets, rounds, Kind::Connections)?;
-    println!("\nThe generator and the backends share one CPU; where a target comes near \"no balancer\", they are the limit.");
-    Ok(show("New TCP connections by data plane (connect, one byte each way, close)", &series, &CONNECTIONS, "nftables DNAT"))
+    println!(
+        "\nThe generator and the backends share one CPU; where a target comes near \"no balancer\", they are the limit."
+    );
+    Ok(show(
+        "New TCP connections by data plane (connect, one byte each way, close)",
+        &series,
+        &CONNECTIONS,
+        "nftables DNAT",
+    ))
 }
 
 /// The userspace engine beside other proxies: connections, then bytes; offloads on, as they would be.

@@ -114,7 +114,12 @@ fn start(target: Target, lab: &Lab, dir: &Path, protocol: &str) -> Result<Runnin
         Target::Direct => Ok(Running::Nothing),
         Target::Lb(engine) => {
             let text = lb_toml(lab, protocol);
-            Ok(Running::Lb(Daemon::start_with(lab, engine, "flow_table_size = 1_000_000\non_exit = \"detach\"", &text)?))
+            Ok(Running::Lb(Daemon::start_with(
+                lab,
+                engine,
+                "flow_table_size = 1_000_000\non_exit = \"detach\"",
+                &text,
+            )?))
         }
         Target::Nftables => {
             let path = dir.join("nft");

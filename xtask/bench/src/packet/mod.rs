@@ -19,6 +19,7 @@ use serde_json::{Value, json};
 use crate::spread::Spread;
 use crate::{pin, report};
 use rig::{Rig, Target};
+pub(crate) use template::for_loop as loop_template;
 use template::{Family, Stage};
 
 /// Flows under way.

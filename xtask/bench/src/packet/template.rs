@@ -1,11 +1,12 @@
 //! The packets that are measured with, written by another encoder than ours.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use anyhow::{Context as _, Result, bail};
 use etherparse::PacketBuilder;
 use lb_common::bench::{TEMPLATE_BYTES, Template};
 use lb_common::net::proto;
+use lb_common::service::forward;
 
 use super::world;
 use super::{Case, Flows};
@@ -71,6 +72,23 @@ pub(crate) fn of(case: &Case, stage: Stage) -> Result<Template> {
     })
 }
 
+/// UDP datagrams of `flows` flows to a service, for the closed loop over real interfaces.
+pub(crate) fn for_loop(flows: u32, to: SocketAddr, our_mac: [u8; 6], its_mac: [u8; 6]) -> Result<Template> {
+    let case = Case { forward: forward::NAT, protocol: proto::UDP, family: Family::V4, flows: Flows::One };
+    let packet = frame(
+        proto::UDP,
+        Stage::Established,
+        (world::client(Family::V4, flows == 0), world::CLIENT_PORT),
+        (to.ip(), to.port()),
+    )?;
+    let mut template = of(&case, Stage::Established)?;
+    template.bytes[..packet.len()].copy_from_slice(&packet);
+    template.bytes[..6].copy_from_slice(&its_mac);
+    template.bytes[6..12].copy_from_slice(&our_mac);
+    template.flows = flows;
+    Ok(template)
+}
+
 /// A frame of the family's length with correct lengths and checksums.
 pub(crate) fn frame(protocol: u8, stage: Stage, from: End, to: End) -> Result<Vec<u8>> {
     let link = PacketBuilder::ethernet2(CLIENT_MAC, OUR_MAC);
@@ -103,7 +121,6 @@ pub(crate) fn frame(protocol: u8, stage: Stage, from: End, to: End) -> Result<Ve
 #[cfg(test)]
 mod tests {
     use super::*;
-    use lb_common::service::forward;
 
     #[test]
     fn templates_have_their_lengths_and_places() {
