@@ -68,7 +68,11 @@ impl Shown {
         }
         self.last = Some(news);
         let left = b.drain_seconds_left.map(|s| format!(", {} left", units::seconds(s))).unwrap_or_default();
-        let line = format!("{} draining: {} flows remain{left}", b.address, units::count(b.active_flows));
+        let flows = match b.active_flows {
+            1 => "1 flow remains".to_owned(),
+            n => format!("{} flows remain", units::count(n)),
+        };
+        let line = format!("{} draining: {flows}{left}", b.address);
         if tty {
             let mut err = std::io::stderr().lock();
             // Progress that cannot be shown is no reason to stop.

@@ -188,7 +188,7 @@ fn draining_waits_for_the_last_flow() {
     let status = until("the wait ends", || wait.try_wait().expect("asked"));
     let out = wait.wait_with_output().expect("its output");
     assert!(status.success(), "{}", text(&out.stderr));
-    assert!(text(&out.stderr).contains("1 flows remain"), "{}", text(&out.stderr));
+    assert!(text(&out.stderr).contains("1 flow remains"), "{}", text(&out.stderr));
     assert_eq!(backend_row(&place, &one)["state"], "drained");
 
     assert!(place.lb(&["backend", "undrain", "web", &address]).status.success());

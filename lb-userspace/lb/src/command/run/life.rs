@@ -3,7 +3,7 @@
 use anyhow::Context as _;
 use lb_api::Claim;
 use lb_api::server::Server;
-use lb_control::{Controller, ControllerOptions, Handle, ReloadError};
+use lb_control::{Controller, ControllerOptions, Handle};
 use lb_dataplane::Started;
 use lb_observe::{Endpoint, Exporter};
 use sd_notify::NotifyState;
@@ -106,20 +106,12 @@ async fn reload(handle: &Handle) {
         Ok(now) => notify(&[NotifyState::Reloading, now]),
         Err(_) => notify(&[NotifyState::Reloading]),
     }
-    match handle.reload().await {
-        Ok(report) => {
-            let changes = report.changes.join("; ");
-            tracing::info!(changes, "reloaded");
-        }
-        Err(ReloadError::Invalid(errors)) => {
-            for e in &errors {
-                tracing::error!(file = e.file, line = e.line, column = e.column, "{}", e.message);
-            }
-            tracing::error!("reload refused: {} error(s); the old configuration stays in force", errors.len());
-        }
-        Err(ReloadError::Refused(why)) => tracing::error!("reload refused: {why}"),
-    }
-    notify(&[NotifyState::Ready]);
+    // The control plane logs what came of it; a refused one leaves the old configuration in force.
+    let said = match handle.reload().await {
+        Ok(_) => "reloaded",
+        Err(_) => "the last reload was refused; the old configuration is in force",
+    };
+    notify(&[NotifyState::Ready, NotifyState::Status(said)]);
 }
 
 /// Without a service manager nobody listens, and one that does not listen is no reason to end.
