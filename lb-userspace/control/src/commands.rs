@@ -57,10 +57,9 @@ impl Core {
     fn keep(&mut self, next: Truth, now: Now) -> Result<(), CommandError> {
         let refused = |e: std::io::Error| CommandError::Refused(format!("the change cannot be kept: {e}"));
         self.state.save(&next.kept, &next.drains, &self.names, now).map_err(refused)?;
-        self.adopt(next, now.instant).map_err(|why| {
-            self.remember(now);
-            CommandError::Refused(why)
-        })
+        let adopted = self.adopt(next, now.instant);
+        self.remember(now);
+        adopted.map_err(CommandError::Refused)
     }
 
     fn pool_name(&self, given: &str, only_desired: bool) -> Result<Name, CommandError> {

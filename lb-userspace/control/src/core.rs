@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
-use lb_dataplane::{Change, Counters, DataPlane, PlaneError, PlaneKind, PlaneState};
+use lb_dataplane::{Counters, DataPlane, PlaneError, PlaneKind, PlaneState};
 use lb_health::{Monitor, Report, Target, Watch};
 use lb_model::{BackendId, HostName, Observation};
 use tracing::{info, warn};
@@ -13,6 +13,7 @@ use tracing::{info, warn};
 use crate::controller::{ControllerOptions, Source};
 use crate::drain::Event;
 use crate::error::ControlError;
+use crate::former::Former;
 use crate::health::Health;
 use crate::names::{Answer, Names};
 use crate::state::{Now, StateDir};
@@ -24,9 +25,6 @@ const READING: Duration = Duration::from_millis(250);
 /// Between two savings of counters that end with the process, and of those that outlive it in the kernel.
 const SAVING: Duration = Duration::from_secs(2);
 const SAVING_KEPT: Duration = Duration::from_secs(30);
-/// After a change that the data plane refused: this, doubled up to [`SLOWEST_RETRY`].
-const FIRST_RETRY: Duration = Duration::from_secs(1);
-const SLOWEST_RETRY: Duration = Duration::from_secs(30);
 
 #[derive(Debug)]
 pub(crate) struct Core {
@@ -41,7 +39,7 @@ pub(crate) struct Core {
     pub(crate) in_force: PlaneState,
     /// Changes that the data plane has refused: what, and why.
     pub(crate) failing: BTreeMap<String, String>,
-    retry: Option<(Instant, Duration)>,
+    pub(crate) retry: Option<(Instant, Duration)>,
     pub(crate) state: StateDir,
     pub(crate) source: Source,
     pub(crate) notes: Vec<String>,
@@ -52,6 +50,7 @@ pub(crate) struct Core {
     next_reading: Instant,
     next_saving: Instant,
     saved: (Totals, BTreeMap<SocketAddr, String>),
+    saved_former: Former,
     monitor: Monitor,
 }
 
@@ -84,6 +83,7 @@ impl Core {
         // The file may have changed while nobody ran: what is there again does not leave, and so on.
         let before = truth.clone();
         truth.part_with(&before, &Names::default(), now.instant);
+        truth.part_with_former(&memory.former, now.instant);
         truth.start_marked(now.instant);
         let mut health = Health::default();
         health.remember(memory.down.clone());
@@ -106,6 +106,7 @@ impl Core {
             next_reading: now.instant,
             next_saving: now.instant + SAVING,
             saved: (memory.totals, memory.down),
+            saved_former: memory.former,
             monitor,
         };
         let remembered = |host: &HostName| memory.names.get(host.as_str()).cloned().unwrap_or_default();
@@ -115,6 +116,7 @@ impl Core {
         core.apply_all(&target)?;
         core.install(candidate);
         core.health.remember(BTreeMap::new());
+        core.remember(now);
         for conflict in &core.truth.conflicts {
             warn!("{conflict}");
         }
@@ -149,80 +151,11 @@ impl Core {
         Candidate { truth, health, names, watch }
     }
 
-    fn install(&mut self, candidate: Candidate) {
+    pub(crate) fn install(&mut self, candidate: Candidate) {
         self.truth = candidate.truth;
         self.health = candidate.health;
         self.names = candidate.names;
         self.monitor.watch(candidate.watch);
-    }
-
-    /// Puts a new truth in force, whole or not at all. Failures that were there before are no reason to refuse.
-    pub(crate) fn adopt(&mut self, truth: Truth, now: Instant) -> Result<(), String> {
-        let candidate = self.candidate(truth, |_| Vec::new(), now);
-        let target = candidate.plan();
-        let failures = self.carry_out(&target);
-        let new: Vec<String> = failures
-            .iter()
-            .filter(|(what, _)| !self.failing.contains_key(*what))
-            .map(|(what, why)| format!("{what}: {why}"))
-            .collect();
-        if !new.is_empty() {
-            let old = self.truth.plan(&self.health, &self.names);
-            let failures = self.carry_out(&old);
-            self.note_failures(failures, now);
-            return Err(new.join("; "));
-        }
-        self.note_failures(failures, now);
-        self.install(candidate);
-        Ok(())
-    }
-
-    /// Brings the data plane to what is wanted now, as far as it goes; what fails is tried again later.
-    pub(crate) fn push(&mut self, now: Instant) {
-        let target = self.truth.plan(&self.health, &self.names);
-        let failures = self.carry_out(&target);
-        self.note_failures(failures, now);
-    }
-
-    /// Says what is new among the failures, and when to try again.
-    fn note_failures(&mut self, failures: BTreeMap<String, String>, now: Instant) {
-        for (what, why) in &failures {
-            if self.failing.get(what) != Some(why) {
-                warn!(change = %what, "the data plane refused a change, which will be tried again: {why}");
-            }
-        }
-        self.retry = match (failures.is_empty(), self.retry) {
-            (true, _) => None,
-            (false, None) => Some((now + FIRST_RETRY, FIRST_RETRY)),
-            (false, Some((at, wait))) if now < at => Some((at, wait)),
-            (false, Some((_, wait))) => {
-                let wait = (wait * 2).min(SLOWEST_RETRY);
-                Some((now + wait, wait))
-            }
-        };
-        self.failing = failures;
-    }
-
-    /// Applies the difference; if the whole does not go, what does go, step by step. Says what failed.
-    fn carry_out(&mut self, target: &PlaneState) -> BTreeMap<String, String> {
-        let changes = self.in_force.diff(target);
-        let mut failures = BTreeMap::new();
-        let Some(plane) = self.plane.as_mut().filter(|_| !changes.is_empty()) else { return failures };
-        if plane.apply(&changes).is_ok() {
-            self.in_force = target.clone();
-            return failures;
-        }
-        for change in changes {
-            if let Some(what) = blocked(&change, &self.in_force) {
-                failures.insert(what, "waits for another change that failed".to_owned());
-                continue;
-            }
-            match plane.apply(std::slice::from_ref(&change)) {
-                Ok(()) => self.in_force.apply(&change),
-                Err(e) => drop(failures.insert(what(&change), e.to_string())),
-            }
-        }
-        failures
     }
 
     /// The regular beat, about ten times a second. Names to ask for come back.
@@ -270,9 +203,15 @@ impl Core {
     }
 
     /// Saves changes and drains; a failure is said, as nothing waits for it.
-    pub(crate) fn remember(&self, now: Now) {
-        if let Err(e) = self.state.save(&self.truth.kept, &self.truth.drains, &self.names, now) {
-            warn!("the state file cannot be written: {e}");
+    pub(crate) fn remember(&mut self, now: Now) {
+        let former = Former::of(&self.in_force);
+        let mut saved = self.state.save(&self.truth.kept, &self.truth.drains, &self.names, now);
+        if saved.is_ok() && former != self.saved_former {
+            saved = self.state.save_former(&former);
+            self.saved_former = former;
+        }
+        if let Err(e) = saved {
+            warn!("the state directory cannot be written: {e}");
         }
     }
 
@@ -353,23 +292,4 @@ impl Core {
             None => Ok("the data plane was let go before".to_owned()),
         }
     }
-}
-
-fn what(change: &Change) -> String {
-    match change {
-        Change::PutPool(p) => format!("pool '{}'", p.name),
-        Change::PutService(s) => format!("service '{}'", s.name),
-        Change::RemoveService(n) => format!("removal of service '{n}'"),
-        Change::RemovePool(n) => format!("removal of pool '{n}'"),
-    }
-}
-
-/// A change that must not be tried because an earlier one failed.
-fn blocked(change: &Change, in_force: &PlaneState) -> Option<String> {
-    let blocked = match change {
-        Change::PutService(s) => !in_force.pools.contains_key(&s.pool),
-        Change::RemovePool(n) => in_force.services.values().any(|s| s.pool == *n),
-        Change::PutPool(_) | Change::RemoveService(_) => false,
-    };
-    blocked.then(|| what(change))
 }

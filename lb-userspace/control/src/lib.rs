@@ -2,12 +2,14 @@
 //! go out. One task owns the truth ([`Controller`]); everybody else holds a [`Handle`].
 #![forbid(unsafe_code)]
 
+mod apply;
 mod commands;
 pub mod controller;
 mod core;
 pub mod difference;
 pub mod drain;
 pub mod error;
+pub mod former;
 pub mod handle;
 pub mod health;
 pub mod names;

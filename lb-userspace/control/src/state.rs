@@ -1,5 +1,5 @@
 //! The state directory: changes by CLI, drains under way and the last answers for names in one file, counters and
-//! what is unhealthy in another; written whole or not at all, and versioned.
+//! what is unhealthy in another, what the data plane holds in a third; written whole or not at all, and versioned.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -13,13 +13,15 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::drain::{Drain, Drains, Key, Phase, Remains, Why};
+use crate::former::Former;
 use crate::names::Names;
 use crate::overrides::{Change, Overrides};
 use crate::totals::Totals;
 
 const CHANGES: &str = "overrides.json";
 const COUNTERS: &str = "counters.json";
-/// Of both files. A file of another version is kept aside, never overwritten.
+const FORMER: &str = "plane.json";
+/// Of every file. A file of another version is kept aside, never overwritten.
 pub const VERSION: u32 = 1;
 
 /// Both clocks at one moment: deadlines outlive the process as times of day.
@@ -51,6 +53,7 @@ pub struct Memory {
     /// What was unhealthy, by the address probed, and why.
     pub down: BTreeMap<SocketAddr, String>,
     pub totals: Totals,
+    pub former: Former,
 }
 
 #[derive(Debug)]
@@ -78,6 +81,7 @@ impl StateDir {
         if let Some(seen) = self.read::<Seen>(COUNTERS, &mut notes) {
             (memory.totals, memory.down) = (seen.totals, seen.down);
         }
+        memory.former = self.read::<Held>(FORMER, &mut notes).map(|h| h.former).unwrap_or_default();
         if let Some(changes) = changes {
             changes.remember(now, &mut memory, &mut notes);
         }
@@ -129,6 +133,12 @@ impl StateDir {
         self.write(COUNTERS, &Seen { version: VERSION, down, totals: totals.clone() }, durable)
     }
 
+    /// # Errors
+    /// As the file system says; the file is as it was then.
+    pub fn save_former(&self, former: &Former) -> io::Result<()> {
+        self.write(FORMER, &Held { version: VERSION, former: former.clone() }, false)
+    }
+
     /// Beside the old one, onto the disk, and into its place.
     fn write(&self, name: &str, value: &impl Serialize, durable: bool) -> io::Result<()> {
         fs::create_dir_all(&self.path)?;
@@ -154,6 +164,12 @@ struct Seen {
     #[serde(default)]
     down: BTreeMap<SocketAddr, String>,
     totals: Totals,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Held {
+    version: u32,
+    former: Former,
 }
 
 #[derive(Serialize, Deserialize)]

@@ -9,6 +9,7 @@ use lb_dataplane::PlaneState;
 use lb_model::{BackendAddress, BackendId, Desired, HostName, Name, Service};
 
 use crate::drain::{Drains, Key, Remains, Why};
+use crate::former::Former;
 use crate::health::{Health, target};
 use crate::names::Names;
 use crate::overrides::{Entry, Overrides};
@@ -111,6 +112,17 @@ impl Truth {
             self.drains.iter().filter(|(k, d)| over(k, d.is_leaving())).map(|(k, _)| k.clone()).collect();
         for key in back {
             self.drains.cancel(&key);
+        }
+    }
+
+    /// Begins the way out of what an earlier process had in force and `self` has not.
+    pub fn part_with_former(&mut self, former: &Former, now: Instant) {
+        let here = self.all();
+        for (key, why) in former.leaving() {
+            if !here.contains_key(&key.backend) && self.drains.get(&key).is_none() {
+                let timeout = self.drain_timeout(&key.backend.pool).unwrap_or(Service::DEFAULT_DRAIN_TIMEOUT);
+                self.drains.start(key, why, now + timeout);
+            }
         }
     }
 

@@ -50,6 +50,23 @@ async fn a_reload_is_whole_or_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_the_file_loses_while_nobody_runs_drains() {
+    let mut place = Place::new();
+    place.write(TWO);
+    let (h, task) = place.start();
+    h.shutdown().await;
+    task.await.expect("ended");
+    place.write(&TWO.replace("10.0.0.2:80", "10.0.0.4:80"));
+    let (h, _task) = place.start();
+    place.plane.set_flows("web", "10.0.0.2:80", 3);
+    let view = h.view().await;
+    let gone = view.backend("web", "10.0.0.2:80").expect("it drains");
+    assert!(gone.leaving && gone.state == BackendState::Draining && gone.weight == 2);
+    assert!(place.plane.member("web", "10.0.0.2:80").is_some_and(|m| !m.eligible && m.condition == Condition::Up));
+    until(&h, "gone at its deadline", |v| v.backend("web", "10.0.0.2:80").is_none()).await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn changes_by_cli_stay_over_a_reload() {
     let mut place = Place::new();
     place.write(TWO);
