@@ -53,11 +53,10 @@ impl UserPlane {
     /// As [`UserPlane::start`].
     pub fn with_workers(host: &Host, workers: usize) -> Result<Self, PlaneError> {
         let files = raise_file_limit(host.flow_table_size.into());
-        // A TCP connection takes two descriptors.
-        let capacity = u64::from(host.flow_table_size).min(files.saturating_sub(RESERVED_FILES).max(64) / 2);
+        let for_flows = files.saturating_sub(RESERVED_FILES).max(64);
         let workers = workers.max(1);
-        let shared = Arc::new(Shared::new(capacity, host.snat_addresses.clone()));
-        let sessions = (capacity as usize).div_ceil(workers);
+        let shared = Arc::new(Shared::new(host.flow_table_size.into(), for_flows, host.snat_addresses.clone()));
+        let sessions = (host.flow_table_size as usize).div_ceil(workers);
         let start = |i| Worker::start(i, shared.clone(), sessions);
         let workers = (0..workers).map(start).collect::<std::io::Result<Vec<_>>>().map_err(|e| {
             PlaneError::Unavailable { what: "userspace data plane".into(), why: format!("no worker thread: {e}") }
@@ -230,7 +229,7 @@ impl DataPlane for UserPlane {
     }
 
     fn release(self: Box<Self>, _keep: bool) -> Result<String, PlaneError> {
-        let flows = self.shared.flows.load(std::sync::atomic::Ordering::Relaxed);
+        let flows = self.shared.flows();
         drop(self);
         let ended = match flows {
             0 => String::new(),

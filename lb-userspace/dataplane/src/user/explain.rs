@@ -10,6 +10,7 @@ use lb_model::{Algorithm, Protocol};
 use super::choose::{self, Newcomer};
 use super::engine::{InForce, UserPlane};
 use super::live::{LiveBackend, Settings, Standing};
+use super::report;
 use super::sessions::Key;
 use crate::plane::{Explanation, Probe, Step};
 
@@ -56,8 +57,7 @@ fn known(plane: &UserPlane, flow: &Newcomer) -> Option<(SocketAddr, &'static str
             let sessions = w.own.sessions();
             let s = sessions.find(&Key { client: flow.client, vip: flow.vip }).and_then(|id| sessions.get(id))?;
             let stays = matches!(s.held.held.backend.standing(), Standing::Up | Standing::Orphan);
-            let name = state::name(if s.answered { state::ESTABLISHED } else { state::FRESH });
-            stays.then(|| (s.held.backend(), name))
+            stays.then(|| (s.held.backend(), report::stage_name(s.stage)))
         }
     })
 }
@@ -69,8 +69,8 @@ fn admit(
     flow: &Newcomer,
     story: &mut Story,
 ) -> Result<(), Reason> {
-    if plane.shared.is_full() {
-        story.step("guard", "drop", format!("all {} flows are taken", plane.shared.capacity));
+    if plane.shared.is_full(flow.protocol) {
+        story.step("guard", "drop", format!("all {} flows are taken", plane.shared.capacity()));
         return Err(Reason::FlowTableFull);
     }
     let source = flow.client.ip();

@@ -254,10 +254,14 @@ impl LiveService {
         self.settings.store(Arc::new(settings));
     }
 
-    pub(crate) fn drop_packet(&self, reason: Reason) {
+    pub(crate) fn drop_packets(&self, reason: Reason, count: u64) {
         if let Some(n) = self.dropped.get(reason as usize) {
-            n.fetch_add(1, Relaxed);
+            n.fetch_add(count, Relaxed);
         }
+    }
+
+    pub(crate) fn drop_packet(&self, reason: Reason) {
+        self.drop_packets(reason, 1);
     }
 
     pub(crate) fn rates(&self) -> MutexGuard<'_, Rates> {

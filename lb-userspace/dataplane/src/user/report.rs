@@ -10,7 +10,7 @@ use lb_model::Protocol;
 use super::clock::age;
 use super::conns::Conn;
 use super::engine::UserPlane;
-use super::sessions::Session;
+use super::sessions::{Session, Stage};
 use super::sys::Batch;
 use super::udp::HeldSession;
 use crate::plane::{BackendCounters, Counters, FlowQuery, FlowRecord};
@@ -27,8 +27,8 @@ pub(super) fn counters(plane: &UserPlane) -> Counters {
         services: plane.services.iter().map(|(n, s)| (n.clone(), s.live.counters())).collect(),
         backends,
         unowned: BTreeMap::new(),
-        flows: plane.shared.flows.load(Relaxed),
-        flow_capacity: plane.shared.capacity,
+        flows: plane.shared.flows(),
+        flow_capacity: plane.shared.capacity(),
         memory_bytes: (plane.workers.len() * Batch::size()) as u64,
     }
 }
@@ -70,6 +70,14 @@ fn of_conn(c: &Conn, now: u32) -> FlowRecord {
     }
 }
 
+pub(super) fn stage_name(stage: Stage) -> &'static str {
+    state::name(match stage {
+        Stage::New => state::FRESH,
+        Stage::Answered => state::ANSWERED,
+        Stage::Established => state::ESTABLISHED,
+    })
+}
+
 fn of_session(s: &Session<HeldSession>, now: u32) -> FlowRecord {
     FlowRecord {
         service: s.held.held.service.name.clone(),
@@ -77,7 +85,7 @@ fn of_session(s: &Session<HeldSession>, now: u32) -> FlowRecord {
         client: s.key.client,
         vip: s.key.vip,
         backend: s.held.backend(),
-        state: state::name(if s.answered { state::ESTABLISHED } else { state::FRESH }),
+        state: stage_name(s.stage),
         age: duration(now, s.created),
         idle: duration(now, s.last_seen),
         packets: s.packets,

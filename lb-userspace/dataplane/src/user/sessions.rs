@@ -1,15 +1,16 @@
 //! UDP sessions: who is known, who is new, who has been silent too long. Sans-I/O: the time is an argument, what a session
 //! holds (sockets, counts) is opaque, and sessions that end are handed back.
 //!
-//! A session is *fresh* until its backend has answered. Fresh sessions make room for new ones, the oldest first;
-//! answered ones end by being idle, and nothing else evicts them.
+//! A session is *fresh* until its client has spoken again after an answer. Fresh sessions make room for new ones, the
+//! oldest first; established ones end by being idle, and nothing else evicts them. So neither a flood of forged clients
+//! nor one of single questions disturbs whoever holds a conversation.
 
 use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;
 
 use super::clock::age;
 
-/// Milliseconds for which a session may go unanswered.
+/// Milliseconds for which a fresh session may be idle.
 pub(crate) const FRESH: u32 = lb_common::flow::timeout::FRESH_UDP as u32;
 
 /// The two addresses that a session is known by.
@@ -26,13 +27,30 @@ pub(crate) struct Id {
     generation: u32,
 }
 
+/// How far a session has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stage {
+    /// The client has spoken.
+    New,
+    /// The backend has answered.
+    Answered,
+    /// The client has spoken again.
+    Established,
+}
+
+impl Stage {
+    const fn is_fresh(self) -> bool {
+        !matches!(self, Self::Established)
+    }
+}
+
 #[derive(Debug)]
 pub(crate) struct Session<T> {
     pub(crate) key: Key,
     pub(crate) held: T,
     pub(crate) created: u32,
     pub(crate) last_seen: u32,
-    pub(crate) answered: bool,
+    pub(crate) stage: Stage,
     pub(crate) packets: u64,
     pub(crate) bytes: u64,
 }
@@ -48,14 +66,14 @@ pub(crate) struct Sessions<T> {
     by_key: HashMap<Key, Id>,
     slots: Vec<Slot<T>>,
     free: Vec<u32>,
-    /// Fresh sessions, oldest first; those answered or ended meanwhile are skipped.
+    /// Fresh sessions, oldest first; those established or ended meanwhile are skipped.
     fresh: VecDeque<Id>,
-    unanswered: usize,
+    fresh_count: usize,
     capacity: usize,
     sweep_at: usize,
 }
 
-/// Every session is answered and in use: there is no room.
+/// Every session is established: there is no room.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Full;
 
@@ -66,7 +84,7 @@ impl<T> Sessions<T> {
             slots: Vec::new(),
             free: Vec::new(),
             fresh: VecDeque::new(),
-            unanswered: 0,
+            fresh_count: 0,
             capacity: capacity.max(1),
             sweep_at: 0,
         }
@@ -109,7 +127,7 @@ impl<T> Sessions<T> {
     /// Ends the oldest fresh session.
     pub(crate) fn evict(&mut self) -> Option<Session<T>> {
         while let Some(id) = self.fresh.pop_front() {
-            if self.get(id).is_some_and(|s| !s.answered) {
+            if self.get(id).is_some_and(|s| s.stage.is_fresh()) {
                 return self.close(id);
             }
         }
@@ -126,10 +144,10 @@ impl<T> Sessions<T> {
         let place = &mut self.slots[slot as usize];
         place.generation = place.generation.wrapping_add(1);
         place.session =
-            Some(Session { key, held, created: now, last_seen: now, answered: false, packets: 0, bytes: 0 });
+            Some(Session { key, held, created: now, last_seen: now, stage: Stage::New, packets: 0, bytes: 0 });
         let id = Id { slot, generation: place.generation };
         self.by_key.insert(key, id);
-        self.unanswered += 1;
+        self.fresh_count += 1;
         self.remember_fresh(id);
         id
     }
@@ -137,19 +155,22 @@ impl<T> Sessions<T> {
     /// The queue of fresh sessions keeps to a few times their number: ids that no longer stand for one are thrown out.
     fn remember_fresh(&mut self, id: Id) {
         self.fresh.push_back(id);
-        if self.fresh.len() > 64 + 4 * self.unanswered {
+        if self.fresh.len() > 64 + 4 * self.fresh_count {
             let mut queue = std::mem::take(&mut self.fresh);
-            queue.retain(|id| self.get(*id).is_some_and(|s| !s.answered));
+            queue.retain(|id| self.get(*id).is_some_and(|s| s.stage.is_fresh()));
             self.fresh = queue;
         }
     }
 
     /// Datagrams of the client.
     pub(crate) fn on_client(&mut self, id: Id, packets: u64, bytes: u64, now: u32) {
-        if let Some(s) = self.get_mut(id) {
-            s.last_seen = now;
-            s.packets += packets;
-            s.bytes += bytes;
+        let Some(s) = self.get_mut(id) else { return };
+        s.last_seen = now;
+        s.packets += packets;
+        s.bytes += bytes;
+        if s.stage == Stage::Answered {
+            s.stage = Stage::Established;
+            self.fresh_count -= 1;
         }
     }
 
@@ -157,9 +178,8 @@ impl<T> Sessions<T> {
     pub(crate) fn on_answer(&mut self, id: Id, now: u32) {
         let Some(s) = self.get_mut(id) else { return };
         s.last_seen = now;
-        if !s.answered {
-            s.answered = true;
-            self.unanswered -= 1;
+        if s.stage == Stage::New {
+            s.stage = Stage::Answered;
         }
     }
 
@@ -168,7 +188,7 @@ impl<T> Sessions<T> {
         let session = slot.session.take()?;
         self.free.push(id.slot);
         self.by_key.remove(&session.key);
-        self.unanswered -= usize::from(!session.answered);
+        self.fresh_count -= usize::from(session.stage.is_fresh());
         Some(session)
     }
 
@@ -193,7 +213,7 @@ impl<T> Sessions<T> {
             self.sweep_at = at + 1;
             let slot = &self.slots[at];
             let Some(s) = &slot.session else { continue };
-            let limit = if s.answered { idle(&s.held) } else { idle(&s.held).min(FRESH) };
+            let limit = if s.stage.is_fresh() { idle(&s.held).min(FRESH) } else { idle(&s.held) };
             if age(now, s.last_seen) >= limit || over(&s.held) {
                 let id = Id { slot: at as u32, generation: slot.generation };
                 ended.extend(self.close(id));
@@ -211,14 +231,14 @@ impl<T> Sessions<T> {
         assert_eq!(live + self.free.len(), self.slots.len());
         let fresh: Vec<Id> = (0u32..)
             .zip(&self.slots)
-            .filter(|(_, s)| s.session.as_ref().is_some_and(|s| !s.answered))
+            .filter(|(_, s)| s.session.as_ref().is_some_and(|s| s.stage.is_fresh()))
             .map(|(slot, s)| Id { slot, generation: s.generation })
             .collect();
-        assert_eq!(fresh.len(), self.unanswered);
+        assert_eq!(fresh.len(), self.fresh_count);
         for id in fresh {
             assert!(self.fresh.contains(&id), "a fresh session can be evicted");
         }
-        assert!(self.fresh.len() <= 65 + 4 * self.unanswered.max(self.capacity));
+        assert!(self.fresh.len() <= 65 + 4 * self.fresh_count.max(self.capacity));
         for (key, id) in &self.by_key {
             assert_eq!(self.get(*id).map(|s| s.key), Some(*key));
         }

@@ -7,13 +7,13 @@ use std::net::SocketAddr;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
-use super::{FRESH, Full, Key, Sessions};
+use super::{FRESH, Full, Key, Sessions, Stage};
 
 #[derive(Clone, Debug)]
 struct Modelled {
     number: u64,
     last_seen: u32,
-    answered: bool,
+    stage: Stage,
     idle: u32,
 }
 
@@ -51,12 +51,16 @@ impl World {
         assert_eq!(found.is_some(), self.model.contains_key(&who));
         if let Some(id) = found {
             self.table.on_client(id, 1, 100, self.now);
-            self.model.get_mut(&who).expect("modelled").last_seen = self.now;
+            let m = self.model.get_mut(&who).expect("modelled");
+            m.last_seen = self.now;
+            if m.stage == Stage::Answered {
+                m.stage = Stage::Established;
+            }
             return;
         }
         match self.table.make_room() {
             Err(Full) => {
-                assert!(self.model.len() == CAPACITY && self.model.values().all(|m| m.answered));
+                assert!(self.model.len() == CAPACITY && self.model.values().all(|m| m.stage == Stage::Established));
                 return;
             }
             Ok(None) => assert!(self.model.len() < CAPACITY),
@@ -65,12 +69,12 @@ impl World {
         self.next += 1;
         let idle = self.rng.random_range(1..=60_000);
         self.table.open(k, (self.next, idle), self.now);
-        let m = Modelled { number: self.next, last_seen: self.now, answered: false, idle };
+        let m = Modelled { number: self.next, last_seen: self.now, stage: Stage::New, idle };
         self.model.insert(who, m);
     }
 
     fn forget_oldest_fresh(&mut self, number: u64) {
-        let oldest = self.model.iter().filter(|(_, m)| !m.answered).min_by_key(|(_, m)| m.number);
+        let oldest = self.model.iter().filter(|(_, m)| m.stage != Stage::Established).min_by_key(|(_, m)| m.number);
         let (who, m) = oldest.map(|(w, m)| (*w, m.clone())).expect("somebody is fresh");
         assert_eq!(m.number, number, "the oldest fresh session goes first");
         self.model.remove(&who);
@@ -81,7 +85,10 @@ impl World {
         let id = self.table.find(&key(who.0, who.1)).expect("known");
         self.table.on_answer(id, self.now);
         let m = self.model.get_mut(&who).expect("modelled");
-        (m.answered, m.last_seen) = (true, self.now);
+        m.last_seen = self.now;
+        if m.stage == Stage::New {
+            m.stage = Stage::Answered;
+        }
     }
 
     fn close(&mut self) {
@@ -103,7 +110,7 @@ impl World {
             .map(|s| s.held.0)
             .collect();
         let over = |m: &Modelled| {
-            let limit = if m.answered { m.idle } else { m.idle.min(FRESH) };
+            let limit = if m.stage == Stage::Established { m.idle } else { m.idle.min(FRESH) };
             now.wrapping_sub(m.last_seen) >= limit || (odd && m.number.is_multiple_of(7))
         };
         let mut want: Vec<u64> = self.model.values().filter(|m| over(m)).map(|m| m.number).collect();

@@ -76,6 +76,17 @@ pub(super) fn received(socket: BorrowedFd<'_>) -> Option<Received> {
     Some(Received { segments: info.tcpi_segs_in.into(), timestamps: info.tcpi_options & 1 != 0 })
 }
 
+/// How many datagrams the kernel has thrown away because nobody read them in time; wraps. `None` where it does not say.
+pub(super) fn overflowed(socket: BorrowedFd<'_>) -> Option<u32> {
+    // Indices of SO_MEMINFO (include/uapi/linux/sock_diag.h): SK_MEMINFO_DROPS is 8, of 9 words.
+    let mut words = [0u32; 9];
+    let mut len = mem::size_of_val(&words) as libc::socklen_t;
+    let to = words.as_mut_ptr().cast();
+    // SAFETY: the buffer is as long as `len` says and outlives the call.
+    let rc = unsafe { libc::getsockopt(socket.as_raw_fd(), libc::SOL_SOCKET, libc::SO_MEMINFO, to, &raw mut len) };
+    (rc == 0 && len as usize == mem::size_of_val(&words)).then_some(words[8])
+}
+
 /// Sets an integer option of a socket.
 pub(super) fn set_option(socket: BorrowedFd<'_>, level: i32, name: i32, value: i32) -> io::Result<()> {
     let len = mem::size_of::<i32>() as libc::socklen_t;

@@ -1,7 +1,7 @@
 //! TCP: accepting clients, admitting them, and reaching a backend for each.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::AsFd;
 use std::pin::pin;
 use std::sync::Arc;
@@ -24,6 +24,9 @@ use super::shared::{FlowCount, Own, Shared};
 
 /// Backends tried for one connection.
 const ATTEMPTS: usize = 3;
+/// Source ports tried when the kernel finds none, and where they lie.
+const PORT_TRIES: usize = 16;
+const BELOW_EPHEMERAL: std::ops::Range<u16> = 10_240..32_768;
 /// How long accepting pauses when the host has no descriptors or memory left.
 const BACK_OFF: Duration = Duration::from_millis(50);
 
@@ -85,7 +88,7 @@ fn welcome(here: &Here, door: &Door, client: TcpStream, from: SocketAddr) {
     let vip =
         if door.address.ip().is_unspecified() { client.local_addr().unwrap_or(door.address) } else { door.address };
     let flow = Newcomer { client: from, vip, protocol: Protocol::Tcp };
-    let admitted = if here.shared.is_full() {
+    let admitted = if here.shared.is_full(Protocol::Tcp) {
         Err(Reason::FlowTableFull)
     } else {
         choose::guard(&door.service, &settings, from, &here.shared.clock)
@@ -108,13 +111,13 @@ fn welcome(here: &Here, door: &Door, client: TcpStream, from: SocketAddr) {
 
 /// A connection from its backend's choice to its end.
 async fn carry(here: Here, client: TcpStream, flow: Newcomer, mut held: Held) {
-    let _count = FlowCount::new(&here.shared);
+    let _count = FlowCount::new(&here.shared, Protocol::Tcp);
     let service = held.service.clone();
     let mut tried: Vec<Arc<LiveBackend>> = Vec::new();
     loop {
         let backend = held.backend.clone();
         let place = Place::take(&here, &flow, held);
-        match connect(&here, &place.conn).await {
+        let why = match connect(&here, &place.conn).await {
             Ok(server) => {
                 place.conn.held.opened();
                 let settings = service.settings();
@@ -124,17 +127,17 @@ async fn carry(here: Here, client: TcpStream, flow: Newcomer, mut held: Held) {
                 place.conn.set_state(state::ESTABLISHED);
                 return relay::run(&here, &place.conn, client, server, send_proxy).await;
             }
-            Err(why) => {
-                let pool = &backend.id.pool;
-                tracing::debug!(service = %service.name, %pool, backend = %place.conn.upstream, %why, "cannot connect");
-            }
-        }
+            Err(e) => e,
+        };
+        let (pool, upstream) = (&backend.id.pool, place.conn.upstream);
+        tracing::debug!(service = %service.name, %pool, backend = %upstream, error = %why, "cannot connect");
         drop(place);
         tried.push(backend);
         let again = tried.len() < ATTEMPTS && service.removed().is_none();
         let next = if again { choose::reselect(&service.settings(), &flow, &tried) } else { None };
         let Some(choice) = next else {
-            service.drop_packet(Reason::ConnectFailed);
+            let no_port = why.kind() == io::ErrorKind::AddrNotAvailable;
+            service.drop_packet(if no_port { Reason::NatExhausted } else { Reason::ConnectFailed });
             return reset(client);
         };
         held = Held::new(&service, choice.backend);
@@ -171,17 +174,38 @@ async fn connect(here: &Here, conn: &Conn) -> io::Result<TcpStream> {
         super::sys::set_option(socket.as_fd(), libc::IPPROTO_IP, libc::IP_BIND_ADDRESS_NO_PORT, 1)?;
         socket.bind(&SocketAddr::new(source, 0).into())?;
     }
-    match socket.connect(&to.into()) {
+    let begun = match socket.connect(&to.into()) {
+        Err(e) if e.raw_os_error() == Some(libc::EADDRNOTAVAIL) => connect_from_below(to, here.shared.source(to))?,
         Err(e) if e.raw_os_error() != Some(libc::EINPROGRESS) => return Err(e),
-        _ => {}
-    }
-    let stream = TcpStream::from_std(socket.into())?;
+        _ => socket,
+    };
+    let stream = TcpStream::from_std(begun.into())?;
     let ready = answer(&stream, conn).await?;
     if ready.is_error() || ready.is_write_closed() {
         let e = stream.take_error()?;
         return Err(e.unwrap_or_else(|| io::ErrorKind::ConnectionReset.into()));
     }
     Ok(stream)
+}
+
+/// The kernel has no ephemeral port left towards this backend, most of them waiting out closed connections: tries some
+/// below that range.
+fn connect_from_below(to: SocketAddr, source: Option<IpAddr>) -> io::Result<Socket> {
+    let any = if to.is_ipv4() { IpAddr::V4(Ipv4Addr::UNSPECIFIED) } else { IpAddr::V6(Ipv6Addr::UNSPECIFIED) };
+    let mut last = io::ErrorKind::AddrNotAvailable.into();
+    for _ in 0..PORT_TRIES {
+        let port = rand::random_range(BELOW_EPHEMERAL);
+        let socket = Socket::new(Domain::for_address(to), Type::STREAM.nonblocking().cloexec(), None)?;
+        socket.set_reuse_address(true)?;
+        let bound = socket.bind(&SocketAddr::new(source.unwrap_or(any), port).into());
+        match bound.and_then(|()| socket.connect(&to.into())) {
+            Ok(()) => return Ok(socket),
+            Err(e) if e.raw_os_error() == Some(libc::EINPROGRESS) => return Ok(socket),
+            Err(e) if matches!(e.raw_os_error(), Some(libc::EADDRNOTAVAIL | libc::EADDRINUSE)) => last = e,
+            Err(e) => return Err(e),
+        }
+    }
+    Err(last)
 }
 
 /// Waits for the outcome of connecting.

@@ -8,6 +8,7 @@ use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
 use std::os::fd::AsFd;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
 use lb_common::reason::Reason;
 use lb_model::Protocol;
@@ -20,7 +21,7 @@ use super::choose::{self, Newcomer};
 use super::live::{Held, LiveBackend, LiveService, Standing};
 use super::sessions::{Id, Key};
 use super::shared::{FlowCount, Shared};
-use super::sys::{BATCH, Batch};
+use super::sys::{self, BATCH, Batch};
 use super::tcp::Here;
 use super::udp_ports::Path;
 
@@ -39,6 +40,22 @@ pub(super) struct Port {
     pub(super) service: Arc<LiveService>,
     pub(super) address: SocketAddr,
     pub(super) socket: UdpSocket,
+    /// What [`sys::overflowed`] said last.
+    overflowed: AtomicU32,
+}
+
+impl Port {
+    pub(super) fn new(service: Arc<LiveService>, address: SocketAddr, socket: UdpSocket) -> Self {
+        Self { service, address, socket, overflowed: AtomicU32::new(0) }
+    }
+
+    /// Counts the datagrams that came faster than they were read.
+    pub(super) fn count_overflow(&self) {
+        if let Some(total) = sys::overflowed(self.socket.as_fd()) {
+            let before = self.overflowed.swap(total, Relaxed);
+            self.service.drop_packets(Reason::Congested, total.wrapping_sub(before).into());
+        }
+    }
 }
 
 /// A session's socket towards its backend.
@@ -134,9 +151,9 @@ fn from_client(here: &Here, port: &Arc<Port>, client: SocketAddr, batch: &mut Ba
                 s.held.held.add(packets - lost, bytes);
             }
             drop(sessions);
-            (0..lost).for_each(|_| port.service.drop_packet(Reason::Congested));
+            port.service.drop_packets(Reason::Congested, lost);
         }
-        Err(reason) => (0..packets).for_each(|_| port.service.drop_packet(reason)),
+        Err(reason) => port.service.drop_packets(reason, packets),
     }
 }
 
@@ -191,6 +208,9 @@ fn session(here: &Here, port: &Arc<Port>, key: Key) -> Result<(Id, Arc<Upstream>
     let flow = Newcomer { client: key.client, vip: key.vip, protocol: Protocol::Udp };
     let mut backend = choose::select(&port.service, &settings, &flow, now, false).ok_or(Reason::NoBackend)?.backend;
     drop(here.own.sessions().make_room().map_err(|_| Reason::FlowTableFull)?);
+    if here.shared.is_full(Protocol::Udp) {
+        drop(here.own.sessions().evict().ok_or(Reason::FlowTableFull)?);
+    }
     let mut tried = Vec::new();
     let upstream = loop {
         match upstream(here, backend.address(key.vip.port())) {
@@ -210,7 +230,12 @@ fn open(here: &Here, port: &Arc<Port>, key: Key, backend: Arc<LiveBackend>, upst
     let upstream = Arc::new(upstream);
     let held = Held::new(&port.service, backend);
     held.opened();
-    let session = HeldSession { held, upstream: upstream.clone(), reader: None, _count: FlowCount::new(&here.shared) };
+    let session = HeldSession {
+        held,
+        upstream: upstream.clone(),
+        reader: None,
+        _count: FlowCount::new(&here.shared, Protocol::Udp),
+    };
     let mut sessions = here.own.sessions();
     let id = sessions.open(key, session, here.own.now.millis());
     let reader = tokio::spawn(answers(here.clone(), port.clone(), upstream.clone(), id, key.client));
@@ -276,7 +301,7 @@ async fn answers(here: Here, port: Arc<Port>, upstream: Arc<Upstream>, id: Id, c
             if let Some(n) = receive(socket, batch, false) {
                 here.own.sessions().on_answer(id, here.own.now.millis());
                 let lost = send_all(&port.socket, batch, 0..n, Some(client));
-                (0..lost).for_each(|_| port.service.drop_packet(Reason::Congested));
+                port.service.drop_packets(Reason::Congested, lost);
             }
         });
         tokio::task::coop::consume_budget().await;

@@ -22,6 +22,7 @@ use super::udp::{self, Port};
 
 /// Between two rounds of housekeeping.
 const ROUND: Duration = Duration::from_millis(100);
+const ROUNDS_PER_SECOND: u64 = 10;
 /// Connections and sessions looked at in a round at least; beyond them a tenth.
 const SLICE: usize = 4096;
 /// How long the control side waits for a worker to have closed something.
@@ -111,7 +112,7 @@ impl Closing {
 #[derive(Debug)]
 enum Open {
     Tcp(Arc<Door>, AbortHandle),
-    Udp(AbortHandle),
+    Udp(Arc<Port>, AbortHandle),
 }
 
 /// By address, protocol and service: two services may share an address while one takes it over from the other.
@@ -119,6 +120,7 @@ type Doors = HashMap<(SocketAddr, Protocol, Name), Open>;
 
 async fn work(here: Here, mut commands: UnboundedReceiver<Command>) {
     let mut doors = Doors::new();
+    let mut rounds = 0u64;
     let mut round = tokio::time::interval(ROUND);
     round.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
     loop {
@@ -128,7 +130,13 @@ async fn work(here: Here, mut commands: UnboundedReceiver<Command>) {
                 Some(c) => obey(&here, &mut doors, c).await,
                 None => return,
             },
-            _ = round.tick() => housekeep(&here, SLICE),
+            _ = round.tick() => {
+                housekeep(&here, SLICE);
+                rounds += 1;
+                if rounds.is_multiple_of(ROUNDS_PER_SECOND) {
+                    count_overflow(&doors);
+                }
+            }
         }
     }
 }
@@ -173,8 +181,9 @@ fn open(
         }
         Protocol::Udp => {
             let socket = UdpSocket::from_std(socket.into())?;
-            let port = Arc::new(Port { service: service.clone(), address, socket });
-            Ok(Open::Udp(tokio::spawn(udp::serve(here.clone(), port)).abort_handle()))
+            let port = Arc::new(Port::new(service.clone(), address, socket));
+            let task = tokio::spawn(udp::serve(here.clone(), port.clone()));
+            Ok(Open::Udp(port, task.abort_handle()))
         }
     }
 }
@@ -186,11 +195,20 @@ fn close(here: &Here, open: Open, service: &Arc<LiveService>, address: SocketAdd
             tcp::empty_queue(here, &door);
             task.abort();
         }
-        Open::Udp(task) => {
+        Open::Udp(port, task) => {
+            port.count_overflow();
             task.abort();
             let ended =
                 here.own.sessions().close_where(|s| s.key.vip == address && Arc::ptr_eq(&s.held.held.service, service));
             drop(ended);
+        }
+    }
+}
+
+fn count_overflow(doors: &Doors) {
+    for door in doors.values() {
+        if let Open::Udp(port, _) = door {
+            port.count_overflow();
         }
     }
 }
