@@ -46,8 +46,23 @@ fn program_and_reference_agree() {
     if seeds.len() as u64 >= WORLDS {
         use Reason::*;
         for reason in [
-            NotOurs, Forwarded, Returned, EchoReply, Reset, IcmpForwarded, Denied, RateLimited, NoBackend, NatExhausted,
-            Malformed, Fragment, NoNeighbour, NoFlow, UnknownQuote, Unsupported, BackendGone,
+            NotOurs,
+            Forwarded,
+            Returned,
+            EchoReply,
+            Reset,
+            IcmpForwarded,
+            Denied,
+            RateLimited,
+            NoBackend,
+            NatExhausted,
+            Malformed,
+            Fragment,
+            NoNeighbour,
+            NoFlow,
+            UnknownQuote,
+            Unsupported,
+            BackendGone,
         ] {
             assert!(tally.contains_key(reason.name()), "no packet came to {}", reason.name());
         }
@@ -100,7 +115,11 @@ fn same_flows(program: &Program, reference: &Reference) -> Result<(), String> {
     let number = |s: State| s as u8 + 1;
     let entries = program.flows();
     let line = |from: Addr, from_port: u16, to: Addr, to_port: u16, protocol: u32, rest: String| {
-        format!("{}:{from_port} > {}:{to_port} {protocol} {rest}", std::net::IpAddr::from(from), std::net::IpAddr::from(to))
+        format!(
+            "{}:{from_port} > {}:{to_port} {protocol} {rest}",
+            std::net::IpAddr::from(from),
+            std::net::IpAddr::from(to)
+        )
     };
     let mut got: Vec<String> = entries
         .iter()

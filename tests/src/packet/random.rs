@@ -95,7 +95,10 @@ fn backend(r: &mut Random, f: Family, number: u32, algorithm: u8) -> Backend {
         mac: backend_mac(number),
         our_mac: if far { BALANCER_FAR } else { BALANCER },
         flags: 0,
-        snat: { let first = r.small(3); (u16::from(first), u16::from(1 + r.small(3 - first))) },
+        snat: {
+            let first = r.small(3);
+            (u16::from(first), u16::from(1 + r.small(3 - first)))
+        },
     };
     if f == Family::V6 {
         b.snat.0 += 3;
@@ -107,7 +110,8 @@ fn backend(r: &mut Random, f: Family, number: u32, algorithm: u8) -> Backend {
 /// A state of health. What `random` draws can only be seen when it is carried, so all its backends can be reached.
 fn flags(r: &mut Random, drawn_by: u8, weight: u16) -> u32 {
     let states = [UNHEALTHY, DRAINING, EXPIRED, 0, HEALTHY & !flag::REACHABLE];
-    let mut flags = if r.percent(70) { HEALTHY } else { r.pick(&states[..if drawn_by == algorithm::RANDOM { 3 } else { 5 }]) };
+    let mut flags =
+        if r.percent(70) { HEALTHY } else { r.pick(&states[..if drawn_by == algorithm::RANDOM { 3 } else { 5 }]) };
     if weight == 0 {
         flags &= !flag::ELIGIBLE;
     }

@@ -249,7 +249,8 @@ impl Reference {
     /// Is this TCP packet in mid-stream one that any balancer would send to the same backend, unchanged?
     fn may_join(&self, p: &Packet, n: u32) -> bool {
         let s = self.service(n);
-        let consistent = [algorithm::MAGLEV, algorithm::SOURCE_HASH].contains(&self.world.pools[s.pool as usize - 1].algorithm);
+        let consistent =
+            [algorithm::MAGLEV, algorithm::SOURCE_HASH].contains(&self.world.pools[s.pool as usize - 1].algorithm);
         s.forward != forward::NAT && consistent && p.flags & (parse::flag::SYN | parse::flag::RST) == 0
     }
 

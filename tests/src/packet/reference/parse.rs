@@ -160,7 +160,11 @@ fn udp(body: &[u8], needs_checksum: bool) -> Result<(u16, u16, u8), Reason> {
     }
     let length = usize::from(be(body, 4));
     let unsummed = needs_checksum && be(body, 6) == 0;
-    if length < 8 || length > body.len() || unsummed { Err(Reason::Malformed) } else { Ok((be(body, 0), be(body, 2), 0)) }
+    if length < 8 || length > body.len() || unsummed {
+        Err(Reason::Malformed)
+    } else {
+        Ok((be(body, 0), be(body, 2), 0))
+    }
 }
 
 fn icmp(body: &[u8]) -> Result<(u16, u16, u8), Reason> {

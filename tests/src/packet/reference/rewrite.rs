@@ -153,7 +153,8 @@ pub fn error(frame: &mut [u8], p: &Packet, q: &Quoted, to: &Tuple, src: IpAddr, 
     }
     // Everything in the message that is not as it was.
     let words = (0..whole / 2).map(|i| p.transport + 2 * i);
-    let mut changes: Vec<Change> = words.map(|w| (be(&before, w), be(frame, w))).filter(|(old, new)| old != new).collect();
+    let mut changes: Vec<Change> =
+        words.map(|w| (be(&before, w), be(frame, w))).filter(|(old, new)| old != new).collect();
     let outer = addresses(frame, p.net, src, dst);
     if src.is_ipv6() {
         changes.extend(outer);

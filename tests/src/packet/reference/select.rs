@@ -16,7 +16,8 @@ impl Reference {
     /// The longest range that holds the client decides.
     pub(super) fn in_ranges(&self, n: u32, client: IpAddr) -> bool {
         let s = self.service(n);
-        let holds = |r: &&(IpAddr, u8, bool)| r.0.is_ipv4() == client.is_ipv4() && shares(r.0, client) >= u32::from(r.1);
+        let holds =
+            |r: &&(IpAddr, u8, bool)| r.0.is_ipv4() == client.is_ipv4() && shares(r.0, client) >= u32::from(r.1);
         let longest = s.ranges.iter().filter(holds).max_by_key(|r| r.1);
         s.ranges.is_empty() || longest.map_or(s.otherwise, |r| r.2)
     }
@@ -96,7 +97,10 @@ impl Reference {
         let b = self.backend(backend);
         let port = if b.port == 0 { p.tuple.dst_port } else { b.port };
         if (reply.src, reply.src_port, reply.protocol) != (b.ip, port, p.tuple.protocol) {
-            return Err(format!("sent to {}:{}, not to backend {backend} at {}:{port}", reply.src, reply.src_port, b.ip));
+            return Err(format!(
+                "sent to {}:{}, not to backend {backend} at {}:{port}",
+                reply.src, reply.src_port, b.ip
+            ));
         }
         let (first, count) = self.world.nat_ports;
         if reply.dst_port < first || u32::from(reply.dst_port) >= u32::from(first) + u32::from(count) {
@@ -122,7 +126,8 @@ impl Reference {
         // Which backend `random` drew does not show in a refusal.
         let drawn = self.world.pools[pool].algorithm == algorithm::RANDOM;
         let may_be: &[u32] = if drawn { &self.tables[pool] } else { &[backend] };
-        let (held, all) = (|b| self.held_towards(p, b), |b| usize::from(self.world.nat_ports.1) * self.sources(b).len());
+        let (held, all) =
+            (|b| self.held_towards(p, b), |b| usize::from(self.world.nat_ports.1) * self.sources(b).len());
         if may_be.iter().any(|b| held(*b) * 2 >= all(*b)) {
             return Ok(stop(action::DROP, n, Reason::NatExhausted));
         }
