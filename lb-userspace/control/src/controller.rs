@@ -49,7 +49,7 @@ impl Controller {
     /// # Errors
     /// [`ControlError`] if the data plane refuses the configuration.
     pub fn start(options: ControllerOptions) -> Result<(Handle, JoinHandle<()>), ControlError> {
-        Self::start_with(options, Arc::new(System::default()))
+        Self::start_with(options, Arc::new(System))
     }
 
     /// The same with another resolver for host names.

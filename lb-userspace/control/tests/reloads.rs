@@ -244,3 +244,30 @@ async fn the_file_is_watched() {
     until(&h, "the error is told", |v| v.last_reload_error.is_some()).await;
     assert_eq!(weight(&*h.view().await), Some(1));
 }
+
+/// On the real clock. Three pools and one backend: it is asked once an interval, not three times.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_backend_of_many_pools_is_probed_once() {
+    let mut place = Place::new();
+    let server = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let address = server.local_addr().expect("addr");
+    let pool = |n: u8| {
+        format!(
+            "[[pool]]\nname = \"p{n}\"\nbackends = [{{ address = \"{address}\" }}]\n[pool.health]\ntype = \"tcp\"\n\
+             interval = \"100ms\"\ntimeout = \"80ms\"\njitter = \"0%\"\n\
+             [[service]]\nname = \"s{n}\"\nlisten = \"127.0.0.1:809{n}/tcp\"\npool = \"p{n}\"\n"
+        )
+    };
+    place.write(&[pool(1), pool(2), pool(3)].concat());
+    let (h, _task) = place.start();
+    let mut probes = 0;
+    let end = tokio::time::Instant::now() + Duration::from_millis(1050);
+    while let Ok(Ok(_)) = tokio::time::timeout_at(end, server.accept()).await {
+        probes += 1;
+    }
+    assert!((2..=11).contains(&probes), "{probes} probes in ten intervals");
+    let view = h.view().await;
+    for n in ["p1", "p2", "p3"] {
+        assert_eq!(view.backend(n, &address.to_string()).map(|b| b.health.clone()), Some(Observation::Healthy));
+    }
+}
