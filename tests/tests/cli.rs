@@ -81,7 +81,7 @@ fn status(engine: Engine) -> Result<()> {
         let entry = daemon.backend("web", &backend(i))?;
         has(
             &entry,
-            &["pool", "address", "state", "health", "reason"],
+            &["pool", "address", "state", "health"],
             &["weight", "active_flows", "flows_total", "packets", "bytes"],
         )?;
         let want = by_backend.get(&format!("b{i}")).copied().unwrap_or(0);

@@ -13,6 +13,7 @@ mod wiring;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use anyhow::{Result, bail};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 pub use host::Host;
 pub use netns::reap;
@@ -70,6 +71,9 @@ impl Lab {
         if backends > addresses::MAX_BACKENDS {
             bail!("the lab has room for {} backends, not {backends}", addresses::MAX_BACKENDS);
         }
+        let (_, most) = getrlimit(Resource::RLIMIT_NOFILE)?;
+        // A test holds both ends of thousands of flows.
+        setrlimit(Resource::RLIMIT_NOFILE, most, most)?;
         reap()?;
         let host = |name: String| Host::new(label, &name);
         let lab = Self {

@@ -7,13 +7,13 @@ use lb_tests::clock;
 use lb_tests::daemon::Engine;
 use lb_tests::load::spread::Protocol;
 
-use crate::scene::{Scene, address, none_failed, untouched};
+use crate::scene::{RATE, Scene, address, none_failed, untouched};
 
 fn drained(engine: Engine) -> Result<()> {
     let scene = Scene::new(engine)?;
     let (tcp, udp) = (scene.pulse(Protocol::Tcp)?, scene.pulse(Protocol::Udp)?);
     let own = (tcp.on("b0") + udp.on("b0")) as u64;
-    let steady = scene.steady()?;
+    let steady = scene.steady(RATE)?;
     clock::pass(Duration::from_millis(500));
 
     scene.daemon.ok(&["backend", "drain", "web", &address(0), "--timeout", "60s"])?;
@@ -27,7 +27,7 @@ fn drained(engine: Engine) -> Result<()> {
     })?;
     clock::pass(Duration::from_secs(2));
     let attempts = steady.stop()?;
-    none_failed(&attempts, None)?;
+    none_failed(&attempts, RATE, None)?;
     let late: Vec<_> = attempts.iter().filter(|a| a.began > told && a.outcome.as_deref() == Ok("b0")).collect();
     ensure!(late.is_empty(), "{} new flows went to the draining backend, the first {:?}", late.len(), late[0]);
     ensure!(scene.text(0, "state")? == "draining", "drained while flows are on it");

@@ -9,6 +9,8 @@ use lb_tests::load::spread::Protocol;
 
 use crate::scene::{Scene, detection, none_failed, untouched};
 
+const RATE: u32 = 2000;
+
 /// How it dies.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Death {
@@ -21,7 +23,7 @@ enum Death {
 fn killed(engine: Engine, death: Death) -> Result<()> {
     let mut scene = Scene::new(engine)?;
     let (tcp, udp) = (scene.pulse(Protocol::Tcp)?, scene.pulse(Protocol::Udp)?);
-    let steady = scene.steady()?;
+    let steady = scene.steady(RATE)?;
     clock::pass(Duration::from_secs(1));
 
     let died = clock::now();
@@ -33,7 +35,7 @@ fn killed(engine: Engine, death: Death) -> Result<()> {
     clock::pass(detection() + Duration::from_secs(2));
     let attempts = steady.stop()?;
 
-    let lost = none_failed(&attempts, Some((died, noticed)))?;
+    let lost = none_failed(&attempts, RATE, Some((died, noticed)))?;
     let late: Vec<_> = attempts.iter().filter(|a| a.began > noticed && a.outcome.as_deref() == Ok("b0")).collect();
     ensure!(late.is_empty(), "{} flows went to the dead backend, the first {:?}", late.len(), late[0]);
     let slow = attempts.iter().filter(|a| a.began > noticed && a.took > Duration::from_millis(900)).count();

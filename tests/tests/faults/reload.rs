@@ -7,12 +7,12 @@ use lb_tests::clock;
 use lb_tests::daemon::Engine;
 use lb_tests::load::spread::Protocol;
 
-use crate::scene::{Scene, address, config, none_failed, untouched};
+use crate::scene::{RATE, Scene, address, config, none_failed, untouched};
 
 fn reloaded(engine: Engine) -> Result<()> {
     let scene = Scene::new(engine)?;
     let (tcp, udp) = (scene.pulse(Protocol::Tcp)?, scene.pulse(Protocol::Udp)?);
-    let steady = scene.steady()?;
+    let steady = scene.steady(RATE)?;
     clock::pass(Duration::from_millis(500));
 
     // Broken: refused whole, by place, and nothing changes.
@@ -49,7 +49,7 @@ fn reloaded(engine: Engine) -> Result<()> {
     let back = clock::now();
     clock::pass(Duration::from_millis(500));
     let attempts = steady.stop()?;
-    none_failed(&attempts, None)?;
+    none_failed(&attempts, RATE, None)?;
     let gone = told + Duration::from_millis(900);
     let late = attempts.iter().find(|a| a.began > told && a.began < gone && a.outcome.as_deref() == Ok("b3"));
     ensure!(late.is_none(), "a new flow went to the backend that left: {late:?}");

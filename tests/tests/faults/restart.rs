@@ -7,7 +7,7 @@ use lb_tests::clock;
 use lb_tests::daemon::Engine;
 use lb_tests::load::spread::Protocol;
 
-use crate::scene::{BACKENDS, Scene, address, none_failed, untouched};
+use crate::scene::{BACKENDS, RATE, Scene, address, none_failed, untouched};
 
 fn totals(scene: &Scene) -> Result<Vec<[u64; 3]>> {
     let of = |i| -> Result<[u64; 3]> {
@@ -21,7 +21,7 @@ fn survives(engine: Engine, leave: impl Fn(&mut Scene) -> Result<()>) -> Result<
     let mut scene = Scene::new(engine)?;
     scene.daemon.ok(&["backend", "set", "web", &address(3), "--weight", "2"])?;
     let (tcp, udp) = (scene.pulse(Protocol::Tcp)?, scene.pulse(Protocol::Udp)?);
-    let steady = scene.steady()?;
+    let steady = scene.steady(RATE)?;
     clock::pass(Duration::from_millis(500));
     let before = totals(&scene)?;
 
@@ -41,7 +41,7 @@ fn survives(engine: Engine, leave: impl Fn(&mut Scene) -> Result<()>) -> Result<
     scene.daemon.all_healthy()?;
     clock::pass(Duration::from_secs(1));
 
-    none_failed(&steady.stop()?, None)?;
+    none_failed(&steady.stop()?, RATE, None)?;
     untouched(&tcp.stop()?, None)?;
     untouched(&udp.stop()?, None)
 }
