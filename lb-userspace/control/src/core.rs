@@ -266,7 +266,9 @@ impl Core {
     }
 
     pub(crate) fn resolved(&mut self, host: &HostName, answer: Answer, now: Now) {
-        if let Err(why) = &answer {
+        if let Err(why) = &answer
+            && self.names.error(host) != Some(why)
+        {
             warn!(host = host.as_str(), "does not resolve: {why}");
         }
         let before = self.names.addresses(host).to_vec();

@@ -90,6 +90,12 @@ impl Names {
         self.hosts.iter().map(|(n, h)| (n, h.addresses.as_slice()))
     }
 
+    /// Why the last question failed, if it did.
+    #[must_use]
+    pub fn error(&self, name: &HostName) -> Option<&String> {
+        self.hosts.get(name)?.error.as_ref()
+    }
+
     /// Names whose last question failed, in words.
     pub fn failures(&self) -> impl Iterator<Item = String> {
         self.hosts.iter().filter_map(|(name, host)| {

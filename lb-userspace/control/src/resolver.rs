@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use hickory_resolver::TokioResolver;
 use hickory_resolver::config::LookupIpStrategy;
+use hickory_resolver::net::NetError;
 use lb_model::HostName;
 
 use crate::names::Answer;
@@ -29,9 +30,19 @@ pub struct System;
 async fn ask(name: HostName) -> Answer {
     let resolver = build()?;
     let looked = tokio::time::timeout(PATIENCE, resolver.lookup_ip(name.as_str())).await;
-    let found = looked.map_err(|_| format!("no answer after {PATIENCE:?}"))?.map_err(|e| e.to_string())?;
+    let found = looked.map_err(|_| format!("no answer after {PATIENCE:?}"))?.map_err(|e| words(&e))?;
     let ttl = found.valid_until().saturating_duration_since(tokio::time::Instant::now().into_std());
     Ok((found.iter().collect::<Vec<IpAddr>>(), ttl))
+}
+
+fn words(error: &NetError) -> String {
+    if error.is_nx_domain() {
+        "there is no such name".to_owned()
+    } else if error.is_no_records_found() {
+        "the name has no address".to_owned()
+    } else {
+        error.to_string()
+    }
 }
 
 fn build() -> Result<TokioResolver, String> {
