@@ -31,7 +31,8 @@ pub fn clamp(ctx: &XdpContext, packet: &Packet, limit: u16) {
                 }
                 return;
             }
-            _ if option[1] < 2 => return,
+            // Longer than all options can be, or too short to hold its own length: the rest means nothing.
+            _ if option[1] < 2 || option[1] > 40 => return,
             _ => at += usize::from(option[1] & 0x3f),
         }
     }

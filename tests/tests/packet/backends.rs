@@ -83,8 +83,9 @@ fn expired() {
                 let wanted = wanted.tcp(A, BACKEND_PORT, "R").seq(1019, 0).window(0);
                 case = case.send("data from the backend", late, sends(1, Reason::Reset, wanted));
             }
-            let case = case.send("a SYN of the same ports", row.first(), opens(1, 2, row.out(row.first(), 2, B)));
-            cases.push(case);
+            // A reset is never answered.
+            case = case.send("a reset", row.client_tcp("R"), drop(1, Reason::BackendGone));
+            cases.push(case.send("a SYN of the same ports", row.first(), opens(1, 2, row.out(row.first(), 2, B))));
         }
     }
     check_all("expired", &cases);
@@ -260,7 +261,15 @@ fn ports_of_nat_run_out_and_come_back() {
         let case = case.send("a flow", row.first(), opens(1, 1, row.out(row.first(), 1, A)));
         case.send("another", second.clone(), opens(1, 2, row.out(second, 2, B))).held(4, 0)
     };
-    check_all("NAT ports", &nat().flat_map(|r| [case(r), other_backend(r)]).collect::<Vec<_>>());
+    let held_by_established = |row: Row| {
+        let second = row.first_from(2, CLIENT_PORT);
+        let case =
+            established(row, row.on("one port of NAT, established", row.world(1).nat_ports(30_000, 1))).held(0, 2);
+        let case = case.send("another", second, drop(1, Reason::NatExhausted)).held(0, 2);
+        stays(row, case)
+    };
+    let cases = nat().flat_map(|r| [case(r), other_backend(r), held_by_established(r)]);
+    check_all("NAT ports", &cases.collect::<Vec<_>>());
 }
 
 #[test]

@@ -2,6 +2,7 @@
 //! with its verdict, the whole packet that comes out, and the counters that move.
 
 mod backends;
+mod flood;
 mod guard;
 mod harness;
 mod icmp;

@@ -221,6 +221,8 @@ fn mss_is_clamped_in_the_syn_alone() {
         cases.push(clamp("MSS too large", &MSS_1460, &MSS_1400));
         cases.push(clamp("MSS small enough", &MSS_536, &MSS_536));
         cases.push(clamp("no MSS", &[], &[]));
+        let lying = [&[254, 0x44, 1, 1][..], &MSS_1460].concat();
+        cases.push(clamp("what looks like an MSS inside another option", &lying, &lying));
         cases.push(clamp("MSS behind other options", &behind(MSS_1460), &behind(MSS_1400)));
         if row.is_nat() {
             let world = row.world(1).service(|s| s.mss = 1400);
@@ -231,6 +233,6 @@ fn mss_is_clamped_in_the_syn_alone() {
             cases.push(case.send("SYN-ACK", answer(&MSS_1460), sends(1, Reason::Returned, wanted)));
         }
     }
-    assert_eq!(FAMILIES.len() * 9, cases.len());
+    assert_eq!(FAMILIES.len() * 11, cases.len());
     check_all("MSS", &cases);
 }
