@@ -86,17 +86,30 @@ impl Client {
         path: &str,
         body: &impl Serialize,
     ) -> Result<T, ClientError> {
+        let bytes = self.send_for_bytes(method, path, body).await?;
+        serde_json::from_slice(&bytes).map_err(|e| self.broken(e))
+    }
+
+    /// The document as it came, for those who only pass it on.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn get_text(&self, path: &str) -> Result<String, ClientError> {
+        let bytes = self.send_for_bytes(Method::GET, path, &()).await?;
+        String::from_utf8(bytes.into()).map_err(|e| self.broken(e))
+    }
+
+    async fn send_for_bytes(&self, method: Method, path: &str, body: &impl Serialize) -> Result<Bytes, ClientError> {
         let body = serde_json::to_vec(body).map_err(|e| self.broken(e))?;
         // `()` is JSON's null: no body.
         let body = if body == b"null" { Vec::new() } else { body };
         let answer = tokio::time::timeout(TIMEOUT, self.exchange(method, path, body)).await;
         let (ok, bytes) = answer.map_err(|_| self.broken(format!("nothing came within {TIMEOUT:?}")))??;
         if ok {
-            serde_json::from_slice(&bytes).map_err(|e| self.broken(e))
-        } else {
-            let fault = serde_json::from_slice(&bytes).map_err(|e| self.broken(e))?;
-            Err(ClientError::Fault(fault))
+            return Ok(bytes);
         }
+        let fault = serde_json::from_slice(&bytes).map_err(|e| self.broken(e))?;
+        Err(ClientError::Fault(fault))
     }
 
     async fn exchange(&self, method: Method, path: &str, body: Vec<u8>) -> Result<(bool, Bytes), ClientError> {

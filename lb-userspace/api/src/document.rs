@@ -140,9 +140,9 @@ fn backend(view: &BackendView) -> BackendDoc {
         state: view.state.as_str().to_owned(),
         health: view.health.as_str().to_owned(),
         reason: match &view.health {
-            Observation::Unhealthy(why) => Some(why.clone()),
-            Observation::Unknown => Some("no check has answered yet, or none is configured".to_owned()),
-            Observation::Healthy => None,
+            Observation::Unhealthy(why) => why.clone(),
+            Observation::Unknown => "no check has answered yet, or none is configured".to_owned(),
+            Observation::Healthy => "checks succeed".to_owned(),
         },
         active_flows: view.counters.active_flows,
         flows_total: view.counters.flows_total,

@@ -3,8 +3,6 @@
 use lb_api::ClientError;
 use lb_api::wire::FaultKind;
 
-use crate::print;
-
 #[derive(Debug)]
 pub(crate) enum Failure {
     /// The daemon or the network refused: 1.
@@ -43,12 +41,7 @@ impl From<ClientError> for Failure {
         let ClientError::Fault(fault) = error else { return Self::refused(error) };
         match fault.kind {
             FaultKind::Refused => Self::refused(fault.error),
-            FaultKind::Configuration => {
-                fault.diagnostics.iter().for_each(|d| print::to_stderr(&d.rendered));
-                print::to_stderr(&format!("{}: nothing has changed", fault.error));
-                Self::Said
-            }
-            FaultKind::Unknown | FaultKind::Invalid => match fault.nearest {
+            FaultKind::Unknown | FaultKind::Invalid | FaultKind::Configuration => match fault.nearest {
                 Some(nearest) => Self::wrong(format!("{}; the nearest name is '{nearest}'", fault.error)),
                 None => Self::wrong(fault.error),
             },

@@ -13,9 +13,8 @@ pub struct BackendDoc {
     pub state: String,
     /// `healthy`, `unhealthy` or `unknown`.
     pub health: String,
-    /// Why the health is what it is, in words; absent when healthy.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub reason: Option<String>,
+    /// Why the health is what it is, in words.
+    pub reason: String,
     pub active_flows: u64,
     pub flows_total: u64,
     /// Client to backend.

@@ -163,7 +163,7 @@ fn state(b: &BackendDoc) -> Cell {
 fn health(b: &BackendDoc) -> Cell {
     match b.health.as_str() {
         "healthy" => Cell::styled("healthy", GOOD),
-        "unhealthy" => Cell::styled(format!("unhealthy: {}", b.reason.as_deref().unwrap_or("?")), BAD),
+        "unhealthy" => Cell::styled(format!("unhealthy: {}", b.reason), BAD),
         other => Cell::styled(other, DIM),
     }
 }

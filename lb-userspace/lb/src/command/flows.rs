@@ -1,5 +1,7 @@
 //! `lb flows`: the live flow table.
 
+use std::io::IsTerminal as _;
+
 use clap::Args;
 use lb_api::client::segment;
 use lb_api::wire::FlowDoc;
@@ -20,16 +22,26 @@ pub(crate) struct Flows {
     limit: Option<usize>,
 }
 
+/// More than a person reads; `--limit` asks for more, and a pipe gets all.
+const SCREENFUL: usize = 1000;
+
 pub(crate) fn flows(args: &Flows, global: &Global) -> Outcome {
-    let query: Vec<_> =
-        [args.service.as_ref().map(|s| format!("service={}", segment(s))), args.limit.map(|n| format!("limit={n}"))]
-            .into_iter()
-            .flatten()
-            .collect();
+    let short = args.limit.is_none() && !global.json && std::io::stdout().is_terminal();
+    let limit = if short { Some(SCREENFUL) } else { args.limit };
+    let service = args.service.as_ref().map(|s| format!("service={}", segment(s)));
+    let query: Vec<_> = service.into_iter().chain(limit.map(|n| format!("limit={n}"))).collect();
+    let path = format!("/v1/flows?{}", query.join("&"));
     daemon::converse(|| async {
         let daemon = daemon::connect(global.socket.as_deref()).await?;
-        let flows: Vec<FlowDoc> = daemon.get(&format!("/v1/flows?{}", query.join("&"))).await?;
-        print::either(global.json, &flows, |flows| render(flows))
+        if global.json {
+            return print::line(&daemon.get_text(&path).await?);
+        }
+        let flows: Vec<FlowDoc> = daemon.get(&path).await?;
+        print::text(&render(&flows))?;
+        if short && flows.len() == SCREENFUL {
+            print::to_stderr(&format!("the first {SCREENFUL}; --limit N shows more"));
+        }
+        Ok(())
     })
 }
 

@@ -4,7 +4,8 @@ use std::path::PathBuf;
 
 use anyhow::Context as _;
 use clap::Args;
-use lb_api::wire::{PlanDoc, PlanRequest};
+use lb_api::ClientError;
+use lb_api::wire::{FaultKind, PlanDoc, PlanRequest};
 
 use super::check;
 use crate::cli::Global;
@@ -22,14 +23,20 @@ pub(crate) struct Plan {
 
 pub(crate) fn plan(args: &Plan, global: &Global) -> Outcome {
     // Its errors are there to be seen without a daemon too.
-    lb_config::load(&args.config).map_err(|errors| check::say(&args.config, &errors))?;
+    lb_config::load(&args.config).map_err(|errors| check::say(&errors, global))?;
     let config = std::fs::read_to_string(&args.config)
         .with_context(|| format!("cannot read {}", args.config.display()))
         .map_err(Failure::Wrong)?;
     let request = PlanRequest { config, file: args.config.display().to_string() };
     daemon::converse(|| async {
         let daemon = daemon::connect(global.socket.as_deref()).await?;
-        let plan: PlanDoc = daemon.post("/v1/plan", &request).await?;
+        let plan: PlanDoc = match daemon.post("/v1/plan", &request).await {
+            // What only the daemon knows: that its data plane cannot do what is asked.
+            Err(ClientError::Fault(fault)) if fault.kind == FaultKind::Configuration => {
+                return Err(check::say_faults(fault, global));
+            }
+            other => other?,
+        };
         print::either(global.json, &plan, render)
     })
 }

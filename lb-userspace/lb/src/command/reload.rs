@@ -1,6 +1,9 @@
 //! `lb reload`: the file again, whole or not at all.
 
-use lb_api::wire::ReloadDoc;
+use lb_api::ClientError;
+use lb_api::wire::{FaultKind, ReloadDoc};
+
+use super::check;
 
 use crate::cli::Global;
 use crate::exit::Outcome;
@@ -9,7 +12,14 @@ use crate::{daemon, print};
 pub(crate) fn reload(global: &Global) -> Outcome {
     daemon::converse(|| async {
         let daemon = daemon::connect(global.socket.as_deref()).await?;
-        let report: ReloadDoc = daemon.post("/v1/reload", &()).await?;
+        let report: ReloadDoc = match daemon.post("/v1/reload", &()).await {
+            Err(ClientError::Fault(fault)) if fault.kind == FaultKind::Configuration => {
+                let refused = check::say_faults(fault, global);
+                print::to_stderr("the reload is refused; the old configuration stays in force");
+                return Err(refused);
+            }
+            other => other?,
+        };
         print::either(global.json, &report, render)
     })
 }

@@ -73,7 +73,7 @@ pub(crate) fn run(args: &Run, global: &Global) -> Outcome {
     }
     lb_observe::log::init(global.json).map_err(Failure::wrong)?;
     let mut setting = match &args.config {
-        Some(file) => setting::from_file(file).map_err(|errors| check::say(file, &errors))?,
+        Some(file) => setting::from_file(file).map_err(|errors| check::say(&errors, global))?,
         None => setting::from_flags(args)?,
     };
     setting.settle_state_dir();

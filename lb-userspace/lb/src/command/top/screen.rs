@@ -123,10 +123,10 @@ impl Screen {
         let all = self.status.pools.iter().flat_map(|p| &p.backends);
         let rows = all.skip(self.scroll).map(|b| {
             let rate = self.rates.of(&backend_key(b));
-            let health = match (b.health.as_str(), &b.reason) {
-                ("unhealthy", Some(why)) => Cell::from(format!("unhealthy: {why}")).red(),
-                ("healthy", _) => Cell::from("healthy").green(),
-                (other, _) => Cell::from(other.to_owned()).dim(),
+            let health = match b.health.as_str() {
+                "unhealthy" => Cell::from(format!("unhealthy: {}", b.reason)).red(),
+                "healthy" => Cell::from("healthy").green(),
+                other => Cell::from(other).dim(),
             };
             let state = Cell::from(b.state.as_str());
             Row::new([
