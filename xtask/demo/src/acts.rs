@@ -34,6 +34,11 @@ pub(crate) fn play(engine: &str) -> Result<Summary> {
     picture::title(&format!("━━ engine: {engine} ━━"));
     println!("A client, a balancer with two interfaces, three HTTP backends (weights 3:2:1) and a UDP one:");
     let stage = Stage::build(engine)?;
+    clock::until("the three are seen healthy", Duration::from_secs(10), || {
+        let list = stage.lb.json(&["backend", "list"])?;
+        let healthy = list.as_array().into_iter().flatten().filter(|b| b["health"] == "healthy").count();
+        Ok((healthy == WEB.len()).then_some(()))
+    })?;
     print!("{}", indented(&stage.lb.text(&["status"])?));
     let traffic = Traffic::start(stage.lab.client(), stage::web(), stage::names())?;
     let mut play = Play { stage, traffic, claims: Claims::default(), marks: Vec::new() };
@@ -68,7 +73,8 @@ impl Play {
         picture::bars(&[0, 1, 2].map(|i| (WEB[i].0, counts[i], Some(promised[i]))));
         let sum: usize = counts.iter().sum();
         let near = |i: usize| (counts[i] as f64 / sum as f64 / promised[i] - 1.0).abs() <= 0.05;
-        let enough = sum as u128 >= u128::from(traffic::CONNECTIONS) * ACT.as_millis() / 1000 / 2;
+        // Far below the intended rate the machine was too busy for shares to mean anything.
+        let enough = sum as u128 >= u128::from(traffic::CONNECTIONS) * ACT.as_millis() / 1000 / 8;
         self.claims.that(enough, &format!("{sum} connections were answered by way of {}", stage::web()));
         self.claims.that((0..3).all(near), "each backend's share is within 5 % of its weight");
         Ok(())

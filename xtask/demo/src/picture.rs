@@ -64,7 +64,7 @@ pub(crate) fn summary(rows: &[Summary]) {
             r.engine, r.requests, r.in_window, r.outside, r.packets, r.bytes
         );
     }
-    println!("  packets and bytes: client to backend, as the data plane counted them (userspace: see the guide)");
+    println!("  packets and bytes: client to backend, as the data plane counted them");
 }
 
 #[cfg(test)]

@@ -16,8 +16,8 @@ pub(crate) const WEB: [(&str, u32); 3] = [("b0", 3), ("b1", 2), ("b2", 1)];
 pub(crate) const UDP: &str = "b3";
 
 /// Health checks of pool `web`, in milliseconds, and how many failures in a row make a backend unhealthy.
-pub(crate) const INTERVAL_MS: u64 = 200;
-pub(crate) const TIMEOUT_MS: u64 = 150;
+pub(crate) const INTERVAL_MS: u64 = 400;
+pub(crate) const TIMEOUT_MS: u64 = 400;
 pub(crate) const FALL: u64 = 2;
 
 pub(crate) struct Stage {

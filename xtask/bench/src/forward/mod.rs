@@ -2,6 +2,7 @@
 //! in every round, so that all see the same machine.
 
 mod load;
+mod near;
 mod ring;
 mod sockets;
 mod target;

@@ -64,7 +64,8 @@ impl Near {
             Self::Engine(stop, thread) => {
                 let _ = stop.send(());
                 thread.join().map_err(|_| anyhow::anyhow!("the engine's thread panicked"))??;
-                let _ = lab.balancer().run("ip", &["route", "del", "local", lb_tests::lab::addresses::VIPS4, "dev", "lo"]);
+                let _ =
+                    lab.balancer().run("ip", &["route", "del", "local", lb_tests::lab::addresses::VIPS4, "dev", "lo"]);
             }
         }
         Ok(())
@@ -83,12 +84,8 @@ fn engine(lab: &Lab, choice: PlaneChoice, forward: Forward) -> Result<Near> {
     let (stop, stopped) = mpsc::channel();
     let (tell, told) = mpsc::channel();
     let pins = format!("/sys/fs/bpf/lbt-{}-ring", std::process::id());
-    let host = Host {
-        interfaces: vec![NEAR.to_owned()],
-        data_plane: choice,
-        pin_dir: pins.clone().into(),
-        ..Host::default()
-    };
+    let host =
+        Host { interfaces: vec![NEAR.to_owned()], data_plane: choice, pin_dir: pins.clone().into(), ..Host::default() };
     let thread = lab.balancer().start(move || {
         // Where the userspace engine needs a second program on the wire, the kernel's own path does.
         let started = lb_dataplane::start(&host);

@@ -91,7 +91,7 @@ impl Case {
 /// How far a neighbouring floor may stray from the best one.
 const STRAY: f64 = 0.10;
 /// Rounds are added, up to this many times what was asked, until enough samples are kept.
-const PATIENCE: u32 = 4;
+const PATIENCE: u32 = 2;
 
 #[derive(Debug)]
 struct Line {
