@@ -188,7 +188,7 @@ async fn health_reaches_the_plane_and_survives_a_reload() {
     let down = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let (a, b) = (up.local_addr().expect("addr").to_string(), down.local_addr().expect("addr").to_string());
     drop(down);
-    let check = "[pool.health]\ntype = \"tcp\"\ninterval = \"100ms\"\ntimeout = \"80ms\"\nrise = 1\nfall = 1\n";
+    let check = "[pool.health]\ntype = \"tcp\"\ninterval = \"100ms\"\ntimeout = \"2s\"\nrise = 1\nfall = 1\n";
     let file = |health: &str, all_down: &str| {
         format!(
             "[[pool]]\nname = \"web\"\non_all_down = \"{all_down}\"\nbackends = [{{ address = \"{a}\" }}, {{ address = \"{b}\" }}]\n\
@@ -254,7 +254,7 @@ async fn a_backend_of_many_pools_is_probed_once() {
     let pool = |n: u8| {
         format!(
             "[[pool]]\nname = \"p{n}\"\nbackends = [{{ address = \"{address}\" }}]\n[pool.health]\ntype = \"tcp\"\n\
-             interval = \"100ms\"\ntimeout = \"80ms\"\njitter = \"0%\"\n\
+             interval = \"100ms\"\ntimeout = \"2s\"\njitter = \"0%\"\n\
              [[service]]\nname = \"s{n}\"\nlisten = \"127.0.0.1:809{n}/tcp\"\npool = \"p{n}\"\n"
         )
     };
