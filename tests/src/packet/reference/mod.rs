@@ -144,8 +144,8 @@ impl Reference {
             return Ok(self.icmp(p, out));
         }
         match self.service_of(&p.tuple) {
-            Some(service) => self.from_client(p, service, out, seen),
-            None => Ok(self.from_backend(p, out)),
+            Some(service) => self.client_speaks(p, service, out, seen),
+            None => Ok(self.backend_speaks(p, out)),
         }
     }
 
@@ -177,7 +177,7 @@ impl Reference {
         self.is(backend, flag::EXPIRED) || !self.is(backend, flag::EXISTS)
     }
 
-    fn from_client(&mut self, p: &Packet, n: u32, out: &mut Vec<u8>, seen: Seen<'_>) -> Result<Verdict, String> {
+    fn client_speaks(&mut self, p: &Packet, n: u32, out: &mut Vec<u8>, seen: Seen<'_>) -> Result<Verdict, String> {
         let Some(flow) = self.flows.get(&p.tuple).copied() else { return self.open(p, n, out, seen) };
         let lost = self.is_lost(flow.backend);
         let down = lost || self.is(flow.backend, flag::DOWN);
@@ -197,7 +197,7 @@ impl Reference {
         Ok(self.forward(p, &flow, out, false))
     }
 
-    fn from_backend(&mut self, p: &Packet, out: &mut Vec<u8>) -> Verdict {
+    fn backend_speaks(&mut self, p: &Packet, out: &mut Vec<u8>) -> Verdict {
         let Some(flow) = self.replies.get(&p.tuple).map(|t| self.flows[t]) else { return not_ours() };
         if p.tuple.protocol == proto::TCP && self.is_lost(flow.backend) {
             return self.reset(p, &flow, out);
@@ -254,7 +254,7 @@ impl Reference {
         s.forward != forward::NAT && consistent && p.flags & (parse::flag::SYN | parse::flag::RST) == 0
     }
 
-    fn open(&mut self, p: &Packet, n: u32, out: &mut Vec<u8>, seen: Seen<'_>) -> Result<Verdict, String> {
+    fn open(&mut self, p: &Packet, n: u32, out: &mut [u8], seen: Seen<'_>) -> Result<Verdict, String> {
         let opens = p.tuple.protocol == proto::UDP || tcp::opens(p.flags);
         let refuse = |reason| Ok(stop(action::DROP, n, reason));
         if !opens && !self.may_join(p, n) {
