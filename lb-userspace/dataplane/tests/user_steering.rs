@@ -179,7 +179,10 @@ fn affinity_holds_a_client_while_its_backend_takes_flows() {
     let backends = [named(V4), named(V4), named(V4)];
     let edit = |s: &mut lb_model::Service| s.affinity = Affinity::ClientIp { timeout: Duration::from_secs(60) };
     let mut stand = Stand::with(Protocol::Tcp, V4, Algorithm::RoundRobin, &addresses(&backends), edit);
-    let first = name_of(&mut stand.connect()).expect("served");
+    // At once, before any of them is connected: all of one client.
+    let mut crowd: Vec<TcpStream> = (0..8).map(|_| stand.connect()).collect();
+    let first = name_of(&mut crowd[0]).expect("served");
+    assert!(crowd[1..].iter_mut().all(|s| name_of(s).ok() == Some(first)));
     assert!((0..10).all(|_| name_of(&mut stand.connect()).ok() == Some(first)));
     let at = backends.iter().position(|b| b.address.port() == first).expect("one of them");
     stand.members(|m| m[at].eligible = false);

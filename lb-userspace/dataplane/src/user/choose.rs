@@ -8,7 +8,7 @@ use lb_common::reason::Reason;
 use lb_model::Protocol;
 
 use super::clock::Clock;
-use super::live::{Around, LiveBackend, LiveService, Settings, Standing};
+use super::live::{Around, LiveBackend, LiveService, Published, Settings, Standing};
 
 /// Is the source let in by `allow` and `deny`?
 pub(crate) fn ranges_admit(settings: &Settings, client: SocketAddr) -> bool {
@@ -55,7 +55,8 @@ pub(crate) struct Newcomer {
     pub(crate) protocol: Protocol,
 }
 
-/// The backend for a new flow. `peek`: only asks, as `explain` does.
+/// The backend for a new flow, which its client's later flows follow where the service asks for it. `peek`: only asks,
+/// as `explain` does.
 pub(crate) fn select(
     service: &LiveService,
     settings: &Settings,
@@ -63,23 +64,34 @@ pub(crate) fn select(
     now: u32,
     peek: bool,
 ) -> Option<Choice> {
-    settings.pool.with_published(|p| {
-        if let Some(timeout) = settings.affinity {
-            let held = service.affinities().get(flow.client.ip(), now, timeout);
-            // Only if it still takes new flows, in the pool as it is now.
-            let eligible = |b: &Arc<LiveBackend>| {
-                p.picker.candidates().iter().any(|&c| p.backends.get(c as usize).is_some_and(|o| Arc::ptr_eq(o, b)))
-            };
-            if let Some(backend) = held.filter(eligible) {
-                return Some(Choice { backend, slot: None, by_affinity: true });
-            }
-        }
-        let ask = Ask::new(flow.client, flow.vip, flow.protocol);
-        let around = Around { pool: &settings.pool, backends: &p.backends, peek };
-        let pick = p.picker.pick(&ask, &around)?;
-        let backend = p.backends.get(pick.member as usize)?.clone();
-        Some(Choice { backend, slot: Some(pick.slot), by_affinity: false })
-    })
+    let Some(timeout) = settings.affinity else {
+        return settings.pool.with_published(|p| pick(settings, p, flow, peek));
+    };
+    // Held from the question to the answer: two flows of a new client, seen by two workers, go the same way.
+    let mut affinities = service.affinities();
+    let client = flow.client.ip();
+    let choice = settings.pool.with_published(|p| {
+        let held = affinities.get(client, now, timeout).filter(|b| takes_flows(p, b));
+        let follow = |backend| Choice { backend, slot: None, by_affinity: true };
+        held.map(follow).or_else(|| pick(settings, p, flow, peek))
+    })?;
+    if !peek {
+        affinities.set(client, &choice.backend, now, timeout);
+    }
+    Some(choice)
+}
+
+fn pick(settings: &Settings, p: &Published, flow: &Newcomer, peek: bool) -> Option<Choice> {
+    let ask = Ask::new(flow.client, flow.vip, flow.protocol);
+    let pick = p.picker.pick(&ask, &Around { pool: &settings.pool, backends: &p.backends, peek })?;
+    let backend = p.backends.get(pick.member as usize)?.clone();
+    Some(Choice { backend, slot: Some(pick.slot), by_affinity: false })
+}
+
+/// Does the backend take new flows, in the pool as it is now?
+fn takes_flows(p: &Published, backend: &Arc<LiveBackend>) -> bool {
+    let mut candidates = p.picker.candidates().iter().filter_map(|&c| p.backends.get(c as usize));
+    candidates.any(|b| Arc::ptr_eq(b, backend))
 }
 
 /// Another backend for a flow whose first choice did not take it: for a hash the next slots that it would have come to
@@ -104,7 +116,7 @@ pub(crate) fn reselect(settings: &Settings, flow: &Newcomer, tried: &[Arc<LiveBa
     })
 }
 
-/// Remembers whom the client was given, where the service asks for it.
+/// Remembers that the client was given another backend than [`select`] said, where the service asks for it.
 pub(crate) fn remember(
     service: &LiveService,
     settings: &Settings,

@@ -106,9 +106,8 @@ impl Conn {
             }
         } else if idle >= settings.idle {
             self.send(Signal::Idle);
-        } else if settings.affinity.is_some() && idle < 2_000 {
-            let client = self.client.ip();
-            self.held.service.affinities().touch(client, &self.held.backend, self.last_seen());
+        } else if idle < 2_000 {
+            self.held.refresh_affinity(self.client, self.last_seen());
         }
     }
 }

@@ -325,6 +325,13 @@ impl Held {
         self.backend.tally.add(packets, bytes);
     }
 
+    /// The flow carries traffic: where the service asks for it, its client's later flows follow it for longer.
+    pub(crate) fn refresh_affinity(&self, client: SocketAddr, seen: u32) {
+        if self.service.settings().affinity.is_some() {
+            self.service.affinities().touch(client.ip(), &self.backend, seen);
+        }
+    }
+
     /// Must the flow end now, whatever its protocol?
     pub(crate) fn is_over(&self, now: u32) -> bool {
         let late = |since: u32| super::clock::age(now, since) >= self.service.settings().drain;

@@ -4,8 +4,8 @@
 //! one core. What a service does is decided in [`choose`], alike for TCP ([`tcp`], [`relay`], [`pump`]) and UDP ([`udp`],
 //! [`sessions`]).
 //!
-//! Counters: `packets` and `bytes` of UDP are exact. Those of TCP are, while a connection lives, the reads from the client
-//! and the payload; when it ends they are completed to the segments that the kernel counted and their headers.
+//! Counters: `packets` and `bytes` of UDP are exact. Those of TCP take, while a connection lives, each read from the client
+//! for a packet; when it ends they are completed to the segments that the kernel counted and their headers.
 
 mod choose;
 mod clock;

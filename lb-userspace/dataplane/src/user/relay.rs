@@ -94,7 +94,7 @@ impl Relay<'_> {
         (self.up.last, self.down.last) = (self.down_done, self.up_done);
         if !self.up_done {
             let seen = &mut |n| {
-                self.conn.add(1, n as u64);
+                self.conn.add(1, n as u64 + headers(self.conn));
                 self.conn.touch(self.here.own.now.millis());
             };
             match self.up.poll(cx, self.client, self.server, seen) {
@@ -121,14 +121,18 @@ impl Relay<'_> {
     }
 }
 
-/// Brings the counts from reads and payload, which were counted on the way, to packets and layer-3 bytes, as far as the
-/// kernel says: it counts the client's segments; headers are taken without options other than timestamps.
+/// Bytes of headers of a segment with timestamps, the kernel's default.
+fn headers(conn: &Conn) -> u64 {
+    if conn.client.is_ipv4() { 20 + 32 } else { 40 + 32 }
+}
+
+/// Brings the counts from reads, each taken for a packet on the way, to packets and layer-3 bytes as far as the kernel
+/// says: it counts the client's segments; headers are taken without options other than timestamps.
 fn account(conn: &Conn, client: &TcpStream) {
     use std::sync::atomic::Ordering::Relaxed;
     let reads = conn.packets.load(Relaxed);
     let Some(received) = sys::received(client.as_fd()) else { return };
     let packets = received.segments.max(reads);
-    let ip = if conn.client.is_ipv4() { 20 } else { 40 };
-    let tcp = if received.timestamps { 32 } else { 20 };
-    conn.add(packets - reads, packets * (ip + tcp));
+    let of_each = if received.timestamps { headers(conn) } else { headers(conn) - 12 };
+    conn.add(packets - reads, (packets * of_each).saturating_sub(reads * headers(conn)));
 }

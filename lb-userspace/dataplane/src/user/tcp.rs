@@ -121,7 +121,9 @@ async fn carry(here: Here, client: TcpStream, flow: Newcomer, mut held: Held) {
             Ok(server) => {
                 place.conn.held.opened();
                 let settings = service.settings();
-                choose::remember(&service, &settings, &flow, &backend, here.own.now.millis());
+                if !tried.is_empty() {
+                    choose::remember(&service, &settings, &flow, &backend, here.own.now.millis());
+                }
                 let send_proxy = settings.service.send_proxy;
                 drop(settings);
                 place.conn.set_state(state::ESTABLISHED);

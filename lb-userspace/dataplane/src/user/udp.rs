@@ -149,6 +149,7 @@ fn from_client(here: &Here, port: &Arc<Port>, client: SocketAddr, batch: &mut Ba
             sessions.on_client(id, packets, bytes, here.own.now.millis());
             if let Some(s) = sessions.get(id) {
                 s.held.held.add(packets - lost, bytes);
+                s.held.held.refresh_affinity(client, here.own.now.millis());
             }
             drop(sessions);
             port.service.drop_packets(Reason::Congested, lost);
@@ -222,7 +223,9 @@ fn session(here: &Here, port: &Arc<Port>, key: Key) -> Result<(Id, Arc<Upstream>
             }
         }
     };
-    choose::remember(&port.service, &settings, &flow, &backend, now);
+    if !tried.is_empty() {
+        choose::remember(&port.service, &settings, &flow, &backend, now);
+    }
     Ok(open(here, port, key, backend, upstream))
 }
 
