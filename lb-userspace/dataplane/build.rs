@@ -24,10 +24,7 @@ fn main() {
     unsafe { env::set_var("RUSTC_BOOTSTRAP", "1") };
     let package = aya_build::Package { name: "lb-ebpf", root_dir: "../../lb-ebpf", ..Default::default() };
     if let Err(e) = aya_build::build_ebpf([package], aya_build::Toolchain::Custom(TOOLCHAIN)) {
-        println!("cargo:warning=lb-ebpf does not build: {e:#}; this lb has the userspace data plane only");
-        println!("cargo:rustc-cfg=lb_no_ebpf");
-        println!("cargo:rustc-cfg=lb_no_bench");
-        return;
+        panic!("lb-ebpf does not build (LB_EBPF=off builds without it): {e:#}");
     }
     if !out.join("bench").is_file() {
         println!("cargo:rustc-cfg=lb_no_bench");

@@ -169,7 +169,11 @@ fn the_next_one_takes_over_flows_and_counters() {
     assert!(second.notes().iter().any(|n| n.contains("took over")), "{:?}", second.notes());
     let swapped = place.program().expect("attached");
     assert_ne!(swapped, program, "a fresh program on the same link");
+    let reachable =
+        |p: &mut EbpfPlane| p.maps_mut().backends.get(&1, 0).expect("a backend").flags & flag::REACHABLE != 0;
+    assert!(reachable(&mut second), "and the backend stays reachable meanwhile");
     second.apply(&plan(&["10.9.0.2"])).expect("the plan");
+    assert!(reachable(&mut second));
     assert_eq!(active(&second), 1);
     let shown = second.flows(&FlowQuery { service: Some(name("web")), limit: None });
     assert_eq!((shown[0].backend.to_string(), shown[0].packets), ("10.9.0.2:8080".into(), 3));
@@ -278,6 +282,21 @@ fn the_way_to_a_backend_is_explained() {
     let e = plane.explain(&probe());
     assert_eq!(e.reason, Reason::NoNeighbour);
     assert!(e.steps.iter().any(|s| s.why.contains("this host")), "{e:?}");
+}
+
+#[test]
+fn an_interface_that_comes_back_is_attached_again() {
+    let place = Place::new("again");
+    let mut plane = place.start();
+    let mut clock = Clock::new();
+    plane.apply(&plan(&["10.9.0.2"])).expect("the plan");
+    sh("ip link del lb0");
+    assert!(clock.until(&mut plane, |p| p.interfaces()[0].mode == "none"), "said to be gone");
+    sh("ip link add lb0 type veth peer name far0 && ip link set lb0 up && ip link set far0 up \
+        && ip addr add 10.9.0.1/24 dev lb0 && ip neigh add 10.9.0.2 lladdr 02:00:00:00:00:02 dev lb0 nud permanent");
+    assert!(clock.until(&mut plane, |p| p.interfaces()[0].mode == "native"), "{:?}", plane.interfaces());
+    assert!(place.program().is_some());
+    assert!(clock.until(&mut plane, |p| p.explain(&probe()).reason == Reason::Forwarded));
 }
 
 #[test]

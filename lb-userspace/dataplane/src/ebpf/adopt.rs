@@ -1,6 +1,7 @@
 //! Taking over what an earlier `lb` left: its maps with flows and counters, and who had which number.
 
 use std::collections::BTreeSet;
+use std::net::IpAddr;
 
 use lb_common::net::Addr;
 use lb_common::service::address;
@@ -10,6 +11,7 @@ use super::numbers::BackendKey;
 use super::pins::{self, Left};
 use super::publish::{Books, Publisher, kernel};
 use super::records;
+use super::snat::Sources;
 use crate::plane::PlaneError;
 
 /// Are there maps that can be taken over? If there are others, they are let go of, and a note says why. The program that
@@ -40,7 +42,7 @@ pub fn consider(host: &Host, object: &[u8], notes: &mut Vec<String>) -> Result<O
 ///
 /// # Errors
 /// If the kernel refuses to be read.
-pub fn restore(p: &mut Publisher, books: Books) -> Result<(), PlaneError> {
+pub fn restore(p: &mut Publisher, books: Books, snat: &[IpAddr]) -> Result<(), PlaneError> {
     for (_, number) in books.services.live() {
         let value = p.maps.service.get(&number, 0).map_err(|e| kernel("reading a service", e))?;
         p.values.insert(number, value);
@@ -63,6 +65,9 @@ pub fn restore(p: &mut Publisher, books: Books) -> Result<(), PlaneError> {
         let (addr, bits) = entry.map_err(|e| kernel("reading the addresses", e))?;
         p.addresses.insert(addr, bits);
     }
+    let in_use = p.maps.snat.iter().flatten().take_while(|a| *a != Addr::UNSPECIFIED).map(IpAddr::from).collect();
+    p.sources = Sources::resume(snat, in_use);
+    p.sources_written = 0;
     Ok(())
 }
 

@@ -10,11 +10,12 @@ use lb_model::Host;
 
 use super::attach::{self, Mode};
 use super::hops::{Hop, Hops};
-use super::load::{KernelLog, LoadOptions, Loaded, PROGRAM, Programs, unavailable};
+use super::interfaces;
+use super::load::{KernelLog, LoadOptions, Loaded, PROGRAM, Programs};
 use super::netlink::LinkState;
 use super::object::OBJECT;
 use super::pass::Passes;
-use super::pins::{self, Left};
+use super::pins;
 use super::ports::NatPorts;
 use super::publish::Publisher;
 use super::{adopt, records};
@@ -52,7 +53,7 @@ impl EbpfPlane {
     /// [`PlaneError::Unavailable`] where the host or one of the interfaces lacks something.
     pub fn start(host: &Host, mode: Mode) -> Result<Self, PlaneError> {
         let hops = Hops::open().map_err(|source| PlaneError::Kernel { call: "opening netlink".into(), source })?;
-        let links = configured(host, &hops)?;
+        let links = interfaces::configured(host, hops.links())?;
         pins::prepare(&host.pin_dir)?;
         let mut notes = Vec::new();
         let books = adopt::consider(host, OBJECT, &mut notes)?;
@@ -66,10 +67,10 @@ impl EbpfPlane {
         let mut publisher = Publisher::new(maps, &host.snat_addresses);
         let adopted = books.is_some();
         if let Some(books) = books {
-            adopt::restore(&mut publisher, books)?;
+            adopt::restore(&mut publisher, books, &host.snat_addresses)?;
             notes.push("took over the flows and counters of an earlier lb".into());
         }
-        let interfaces = attach_all(&mut programs, &links, mode, host)?;
+        let attached = interfaces::attach_all(&mut programs, &links, mode, host)?;
         let mut plane = Self {
             mode,
             pin_dir: host.pin_dir.clone(),
@@ -79,7 +80,7 @@ impl EbpfPlane {
             log: programs.log(),
             programs,
             hops,
-            interfaces,
+            interfaces: attached,
             capacity: host.flow_table_size,
             adopted,
             notes,
@@ -131,20 +132,30 @@ impl EbpfPlane {
         }
     }
 
-    fn take_hops(&mut self, hops: Vec<(IpAddr, Hop)>) {
+    /// Writes hops down; gives what was known before, for [`Self::say_hops`].
+    fn take_hops(&mut self, hops: Vec<(IpAddr, Hop)>) -> Vec<(IpAddr, Option<Hop>)> {
+        let mut before = Vec::new();
         for (ip, hop) in hops {
-            self.say_hop(ip, &hop);
+            before.push((ip, self.publisher.hop(ip).cloned()));
             if let Err(e) = self.publisher.set_hop(ip, hop) {
                 tracing::error!(backend = %ip, error = %e, "the way to the backend could not be written");
             }
         }
+        before
     }
 
-    fn say_hop(&self, ip: IpAddr, hop: &Hop) {
+    fn say_hops(&self, before: Vec<(IpAddr, Option<Hop>)>) {
+        for (ip, before) in before {
+            if let Some(hop) = self.publisher.hop(ip) {
+                self.say_hop(ip, hop, before.as_ref());
+            }
+        }
+    }
+
+    fn say_hop(&self, ip: IpAddr, hop: &Hop, before: Option<&Hop>) {
         let pools = self.publisher.pools.values().filter(|p| p.pool.members.iter().any(|m| m.ip == ip));
         let pools: Vec<&str> = pools.map(|p| p.pool.name.as_str()).collect();
         let pool = pools.join(",");
-        let before = self.publisher.hop(ip);
         match (&hop.trouble, before.and_then(|b| b.trouble.as_ref())) {
             (Some(why), old) if old != Some(why) => {
                 tracing::warn!(backend = %ip, pool, "unreachable: {why}");
@@ -154,7 +165,7 @@ impl EbpfPlane {
         }
         let moved = before.is_none_or(|b| b.ifindex != hop.ifindex);
         if hop.ifindex != 0 && moved && !self.interfaces.iter().any(|i| i.index == hop.ifindex) {
-            let name = self.hops.links().get(&hop.ifindex).map_or("?", |l| l.name.as_str());
+            let name = &hop.interface;
             tracing::warn!(
                 backend = %ip, pool,
                 "it is reached over {name}, to which lb is not attached: with forward = \"nat\" its answers would not \
@@ -179,58 +190,10 @@ impl EbpfPlane {
     }
 }
 
-/// The configured interfaces as the kernel has them.
-fn configured(host: &Host, hops: &Hops) -> Result<Vec<LinkState>, PlaneError> {
-    if host.interfaces.is_empty() {
-        return Err(unavailable("XDP", "no interface is named ([host] interfaces, or --interface)".into()));
-    }
-    let find = |name: &String| {
-        let link = hops.links().values().find(|l| l.name == *name).cloned();
-        link.ok_or_else(|| unavailable(&format!("interface {name}"), "there is none of that name".into()))
-    };
-    host.interfaces.iter().map(find).collect()
-}
-
-/// Attaches to every interface; if one refuses, those that were freshly attached are freed again.
-fn attach_all(
-    programs: &mut Programs,
-    links: &[LinkState],
-    mode: Mode,
-    host: &Host,
-) -> Result<Vec<InterfaceStatus>, PlaneError> {
-    let program = programs.get(PROGRAM)?;
-    let mut out: Vec<InterfaceStatus> = Vec::new();
-    let mut fresh = Vec::new();
-    for link in links {
-        match attach::attach(program, link, mode, &host.pin_dir) {
-            Ok(taken_over) => {
-                if !taken_over {
-                    fresh.push(link.index);
-                }
-                let detail = if taken_over { "taken over from an earlier lb" } else { "attached" };
-                out.push(InterfaceStatus {
-                    name: link.name.clone(),
-                    index: link.index,
-                    mode: mode.as_str(),
-                    detail: detail.into(),
-                });
-            }
-            Err(e) => {
-                for ifindex in fresh {
-                    let _absent = std::fs::remove_file(pins::link_path(&host.pin_dir, ifindex));
-                }
-                if matches!(pins::inspect(&host.pin_dir, OBJECT, host.flow_table_size), Left::Same(_))
-                    && pins::links(&host.pin_dir).is_empty()
-                {
-                    // Nothing is attached: maps left behind would only hold memory.
-                    let _stays = pins::detach(&host.pin_dir);
-                }
-                return Err(e);
-            }
-        }
-    }
-    attach::leave_others(&host.pin_dir, &links.iter().map(|l| l.index).collect::<Vec<_>>());
-    Ok(out)
+/// The addresses that a change brings.
+fn members(change: &Change) -> impl Iterator<Item = IpAddr> {
+    let pool = if let Change::PutPool(p) = change { Some(p) } else { None };
+    pool.into_iter().flat_map(|p| p.members.iter().map(|m| m.ip))
 }
 
 impl DataPlane for EbpfPlane {
@@ -259,6 +222,13 @@ impl DataPlane for EbpfPlane {
     }
 
     fn apply(&mut self, changes: &[Change]) -> Result<(), PlaneError> {
+        // The ways to new backends first: none may be written as unreachable only because nobody has looked yet, least of
+        // all one that was taken over and is carrying flows.
+        let mut targets = self.publisher.targets();
+        targets.extend(changes.iter().flat_map(members));
+        self.hops.follow(&targets);
+        let hops = self.hops.settle();
+        let before = self.take_hops(hops);
         let mut result = Ok(());
         for change in changes {
             result = self.publisher.apply(change);
@@ -273,16 +243,18 @@ impl DataPlane for EbpfPlane {
         let targets = self.publisher.targets();
         self.publisher.forget_hops(&targets);
         self.hops.follow(&targets);
-        let hops = self.hops.settle();
-        self.take_hops(hops);
+        self.say_hops(before);
         self.keep_books();
         result
     }
 
     fn tick(&mut self, now: Instant) {
         let (hops, links_changed) = self.hops.refresh();
-        self.take_hops(hops);
+        let before = self.take_hops(hops);
+        self.say_hops(before);
         if links_changed {
+            let (links, dir) = (self.hops.links(), &self.pin_dir);
+            interfaces::attach_again(&mut self.programs, links, self.mode, dir, &mut self.interfaces);
             self.write_links();
         }
         if !self.adopted {

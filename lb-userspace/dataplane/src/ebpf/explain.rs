@@ -265,7 +265,8 @@ impl<'a> Story<'a> {
         }
         let mac: Vec<String> = backend.dst_mac.iter().map(|b| format!("{b:02x}")).collect();
         let via = hop.and_then(|h| h.neighbour).filter(|n| *n != to.ip()).map_or(String::new(), |n| format!(" ({n})"));
-        let text = format!("{}{via} over interface {}", mac.join(":"), backend.ifindex);
+        let over = hop.map_or_else(|| format!("interface {}", backend.ifindex), |h| h.interface.clone());
+        let text = format!("{}{via} over {over}", mac.join(":"));
         self.step("next hop", text.clone(), "by the kernel's route and neighbour".into());
         self.out.next_hop = Some(text);
         Reason::Forwarded

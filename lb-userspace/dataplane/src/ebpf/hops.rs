@@ -11,6 +11,7 @@ use super::netlink::{Event, Events, LinkState, Neighbour, Netlink, Route};
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct Hop {
     pub ifindex: u32,
+    pub interface: String,
     pub src_mac: [u8; 6],
     /// `None`: not reachable now, for the reason in [`Hop::trouble`].
     pub dst_mac: Option<[u8; 6]>,
@@ -61,6 +62,7 @@ impl Known {
         };
         Hop {
             ifindex: route.ifindex,
+            interface: link.name.clone(),
             src_mac,
             dst_mac: dst_mac.filter(|_| link.up),
             mtu: route.mtu.unwrap_or(link.mtu).min(link.mtu),
@@ -99,6 +101,8 @@ pub struct Hops {
 const ROUTES_PER_CALL: usize = 128;
 const CALLS_PER_ROUND: u32 = 50;
 const PATIENCE: u8 = 10;
+/// Calls between looks at everything where changes come in all the time.
+const REST: u32 = 3;
 
 impl Hops {
     /// # Errors
@@ -154,7 +158,8 @@ impl Hops {
             }
         }
         self.until_all = self.until_all.saturating_sub(1);
-        let all = self.until_all == 0 || self.paths_changed;
+        let rested = CALLS_PER_ROUND - self.until_all >= REST;
+        let all = self.until_all == 0 || (self.paths_changed && rested);
         if all {
             self.until_all = CALLS_PER_ROUND;
             self.paths_changed = false;

@@ -8,6 +8,7 @@ use aya::programs::{TestRun, TestRunOptions, Xdp};
 use aya::{Ebpf, EbpfLoader};
 use aya_log::EbpfLogger;
 use lb_common::maps::{Settings, flow_entries, fresh_entries};
+use nix::sys::resource::{RLIM_INFINITY, Resource, setrlimit};
 
 use super::maps::Maps;
 use super::object::OBJECT;
@@ -125,6 +126,8 @@ impl Loaded {
         if options.object.is_empty() {
             return Err(unavailable("eBPF", "this lb was built without the eBPF toolchain (cargo xtask setup)".into()));
         }
+        // Before 5.11 maps counted against this limit; since then the call changes nothing.
+        let _refused = setrlimit(Resource::RLIMIT_MEMLOCK, RLIM_INFINITY, RLIM_INFINITY);
         let mut loader = EbpfLoader::new();
         for (name, entries) in sizes(options.flow_table_size) {
             loader.map_max_entries(name, entries);

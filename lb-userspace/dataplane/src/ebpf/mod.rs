@@ -12,6 +12,7 @@ pub mod expiry;
 mod explain;
 mod flows;
 pub mod hops;
+mod interfaces;
 pub mod load;
 pub mod maps;
 pub mod netlink;

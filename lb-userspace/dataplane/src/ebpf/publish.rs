@@ -62,9 +62,9 @@ pub struct Publisher {
     pub(super) addresses: HashMap<Addr, u32>,
     table_words: HashMap<u32, usize>,
     hops: HashMap<IpAddr, Hop>,
-    sources: Sources,
+    pub(super) sources: Sources,
     /// How much of the sources the kernel has.
-    sources_written: usize,
+    pub(super) sources_written: usize,
     /// The books differ from what was last written down.
     pub books_changed: bool,
 }

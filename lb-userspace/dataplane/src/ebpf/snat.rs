@@ -26,6 +26,14 @@ impl Sources {
         Self { list, configured4: (0, fours), configured6: (fours, sixes) }
     }
 
+    /// Likewise, going on with a list that is in use: its places keep their meaning. A list of other configured addresses
+    /// is given up.
+    #[must_use]
+    pub fn resume(configured: &[IpAddr], in_use: Vec<IpAddr>) -> Self {
+        let new = Self::new(configured);
+        if in_use.starts_with(&new.list) { Self { list: in_use, ..new } } else { new }
+    }
+
     /// The run of addresses towards a backend; `source` is the host's choice. No address at all is a run of none, and
     /// the kernel counts its flows as `nat_exhausted`.
     pub fn run(&mut self, backend: IpAddr, source: Option<IpAddr>) -> (u16, u16) {
@@ -75,6 +83,16 @@ mod tests {
         let mut s = Sources::new(&[ip("192.0.2.1"), ip("2001:db8::1"), ip("192.0.2.2")]);
         assert_eq!(s.run(ip("10.0.0.1"), Some(ip("10.0.0.9"))), (0, 2));
         assert_eq!(s.run(ip("2001:db8::5"), None), (2, 1));
+    }
+
+    #[test]
+    fn places_in_use_keep_their_meaning() {
+        let in_use = vec![ip("192.0.2.1"), ip("10.0.0.9")];
+        let mut s = Sources::resume(&[ip("192.0.2.1")], in_use.clone());
+        assert_eq!((s.len(), s.run(ip("10.0.0.1"), None)), (2, (0, 1)));
+        let mut s = Sources::resume(&[], in_use.clone());
+        assert_eq!(s.run(ip("10.0.0.1"), Some(ip("10.0.0.9"))), (1, 1));
+        assert_eq!(Sources::resume(&[ip("192.0.2.7")], in_use).len(), 1);
     }
 
     #[test]
