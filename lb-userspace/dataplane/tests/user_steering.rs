@@ -279,6 +279,37 @@ fn explain_names_what_it_refuses() {
     assert_eq!(stand.dropped(Reason::Denied), 0, "explaining counts nothing");
 }
 
+/// `snat_addresses` are where backends see connections and datagrams come from.
+#[test]
+fn backends_see_the_addresses_of_nat() {
+    let (tell, told) = std::sync::mpsc::channel();
+    let b = stand::backend(V4, move |s| tell.send(s.peer_addr().expect("a peer").ip()).expect("the test listens"));
+    let udp = std::net::UdpSocket::bind((V4, 0)).expect("a backend's socket");
+    let addresses = ["127.0.0.5", "127.0.0.6"].map(|a| a.parse().expect("an address"));
+    let host = lb_model::Host { snat_addresses: addresses.to_vec(), ..lb_model::Host::default() };
+    let mut plane = lb_dataplane::user::UserPlane::with_workers(&host, 1).expect("an engine");
+    for (protocol, backend) in [(Protocol::Tcp, b.address), (Protocol::Udp, udp.local_addr().expect("an address"))] {
+        let mut stand = Stand::new(protocol, V4, Algorithm::RoundRobin, &[backend]);
+        stand.plane.apply(&[Change::RemoveService(name("s"))]).expect("removed");
+        plane.apply(&[Change::PutPool(stand.pool.clone()), Change::PutService(stand.service.clone())]).expect("put");
+        let mut seen: Vec<std::net::IpAddr> = Vec::new();
+        for _ in 0..2 {
+            if protocol == Protocol::Tcp {
+                drop(stand.connect());
+                seen.push(told.recv_timeout(Duration::from_secs(10)).expect("a connection"));
+            } else {
+                stand::udp_client(stand.vip).send(b"x").expect("sent");
+                seen.push(udp.recv_from(&mut [0; 9]).expect("a datagram").1.ip());
+            }
+        }
+        seen.sort();
+        assert_eq!(seen, addresses, "{protocol}");
+    }
+    let host = lb_model::Host { snat_addresses: vec!["198.51.100.1".parse().expect("an address")], ..host };
+    let e = lb_dataplane::user::UserPlane::with_workers(&host, 1).expect_err("not an address of this host");
+    assert!(e.to_string().contains("snat_addresses: 198.51.100.1"), "{e}");
+}
+
 #[test]
 fn a_full_table_refuses_and_counts() {
     let b = echo(V4);

@@ -1,7 +1,7 @@
 //! The engine as the control plane sees it: services and pools put and removed, all or nothing each.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -41,7 +41,7 @@ impl UserPlane {
     /// Starts the workers, one per core that the process may use; they serve nothing yet.
     ///
     /// # Errors
-    /// [`PlaneError::Unavailable`] if threads or descriptors cannot be had.
+    /// [`PlaneError::Unavailable`] if threads cannot be had, or one of `snat_addresses` is not the host's.
     pub fn start(host: &Host) -> Result<Self, PlaneError> {
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         Self::with_workers(host, cores)
@@ -52,6 +52,7 @@ impl UserPlane {
     /// # Errors
     /// As [`UserPlane::start`].
     pub fn with_workers(host: &Host, workers: usize) -> Result<Self, PlaneError> {
+        host.snat_addresses.iter().try_for_each(|a| usable(*a))?;
         let files = raise_file_limit(host.flow_table_size.into());
         let for_flows = files.saturating_sub(RESERVED_FILES).max(64);
         let workers = workers.max(1);
@@ -153,6 +154,14 @@ impl UserPlane {
     fn listens(&self, address: SocketAddr, protocol: Protocol) -> bool {
         self.services.values().any(|s| s.model.listen.protocol == protocol && s.addresses.contains(&address))
     }
+}
+
+/// Connections can come from the host's own addresses only.
+fn usable(snat: IpAddr) -> Result<(), PlaneError> {
+    std::net::UdpSocket::bind((snat, 0)).map(drop).map_err(|e| PlaneError::Unavailable {
+        what: format!("snat_addresses: {snat}"),
+        why: format!("the userspace data plane cannot send from it: {e}"),
+    })
 }
 
 /// Asks for as many descriptors as a full table needs, as far as the process may; says how many there are.
