@@ -19,7 +19,8 @@ const DOORS: [(&str, &[&str]); 12] = [
     ("lb-observe", &["lb-model"]),
     ("lb-dataplane", &["lb-model", "lb-balance"]),
     ("lb-control", &["lb-model", "lb-balance", "lb-dataplane", "lb-health", "lb-config"]),
-    ("lb-api", &["lb-model", "lb-control"]),
+    // Its documents are counterparts of the configuration's diagnostics and the data plane's records.
+    ("lb-api", &["lb-model", "lb-control", "lb-config", "lb-dataplane"]),
     ("lb", &["lb-model", "lb-api", "lb-control", "lb-config", "lb-dataplane", "lb-observe"]),
     ("xtask", &[]),
 ];
@@ -93,6 +94,7 @@ mod tests {
             ("lb-model", "lb-config"),
             ("lb-dataplane", "lb-control"),
             ("lb-dataplane", "lb-api"),
+            ("lb-api", "lb-health"),
             ("lb-ebpf", "lb-model"),
             ("lb-common", "lb-model"),
             ("lb-config", "lb-control"),

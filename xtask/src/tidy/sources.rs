@@ -18,7 +18,7 @@ pub(super) fn check(files: &[File]) -> Vec<Finding> {
 fn check_with(files: &[File], longer: &[(&str, usize)]) -> Vec<Finding> {
     let mut findings = Vec::new();
     for f in files.iter().filter(|f| f.path.ends_with(".rs")) {
-        if !f.text.lines().next().is_some_and(|l| l.starts_with("//!") && l.len() > 10) {
+        if !f.text.lines().next().is_some_and(|l| l.starts_with("//!") && l.len() >= 10) {
             findings.push(Finding::new(&f.path, "the first line must say, after //!, the one reason the file exists"));
         }
         if let Some(name) = f.path.split('/').map(|p| p.trim_end_matches(".rs")).find(|p| BANNED.contains(p)) {
