@@ -45,7 +45,7 @@ pub fn consider(host: &Host, object: &[u8], notes: &mut Vec<String>) -> Result<O
 pub fn restore(p: &mut Publisher, books: Books, snat: &[IpAddr]) -> Result<(), PlaneError> {
     for (_, number) in books.services.live() {
         let value = p.maps.service.get(&number, 0).map_err(|e| kernel("reading a service", e))?;
-        p.values.insert(number, value);
+        p.values.put(number, value);
     }
     p.books = books;
     for entry in p.maps.services4.iter() {

@@ -1,22 +1,41 @@
 //! What one pass over the flow tables has counted, and what follows from it. Pure.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
 use lb_common::backend::Load;
 use lb_common::flow::{Flow, seen, side, state};
+
+/// One count per number; what was never counted is 0. A list, not a hash map: a pass counts millions.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Tally(Vec<u64>);
+
+impl Tally {
+    #[must_use]
+    pub fn of(&self, number: u32) -> u64 {
+        self.0.get(number as usize).copied().unwrap_or(0)
+    }
+
+    fn add(&mut self, number: u32, n: u64) {
+        let at = number as usize;
+        if at >= self.0.len() {
+            self.0.resize(at + 1, 0);
+        }
+        self.0[at] += n;
+    }
+}
 
 /// Counts of one pass.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Census {
     /// Forward halves that count as opened on their backend.
-    pub counted: HashMap<u32, u64>,
+    pub counted: Tally,
     /// Active fresh forward halves by backend.
-    pub fresh: HashMap<u32, u64>,
+    pub fresh: Tally,
     /// Active forward halves by service.
-    pub by_service: HashMap<u32, u64>,
-    /// Numbers that some half, active or not, refers to.
-    pub backends: HashSet<u32>,
-    pub services: HashSet<u32>,
+    pub by_service: Tally,
+    /// Halves of any kind, active or not, by backend and by service.
+    pub of_backend: Tally,
+    pub of_service: Tally,
     /// Forward halves of any state, and entries of any kind.
     pub flows: u64,
     pub entries: u64,
@@ -25,21 +44,20 @@ pub struct Census {
 impl Census {
     /// Takes one half into account that stays.
     pub fn note(&mut self, flow: &Flow, fresh: bool) {
+        let service = u32::from(flow.service);
         self.entries += 1;
-        self.backends.insert(flow.backend);
-        self.services.insert(u32::from(flow.service));
+        self.of_backend.add(flow.backend, 1);
+        self.of_service.add(service, 1);
         if flow.side != side::FORWARD {
             return;
         }
         self.flows += 1;
-        let active = state::is_active(flow.state);
-        if active {
-            *self.by_service.entry(u32::from(flow.service)).or_default() += 1;
-        }
+        let active = u64::from(state::is_active(flow.state));
+        self.by_service.add(service, active);
         if fresh {
-            *self.fresh.entry(flow.backend).or_default() += u64::from(active);
+            self.fresh.add(flow.backend, active);
         } else if flow.seen & seen::COUNTED != 0 {
-            *self.counted.entry(flow.backend).or_default() += 1;
+            self.counted.add(flow.backend, 1);
         }
     }
 }
@@ -95,7 +113,10 @@ mod tests {
         c.note(&half(side::REPLY, state::ESTABLISHED, 0), false);
         c.note(&half(side::FORWARD, state::CLOSED, 0), false);
         c.note(&half(side::FORWARD, state::FRESH, 0), true);
-        assert_eq!((c.flows, c.entries, c.counted[&3], c.fresh[&3], c.by_service[&2]), (3, 4, 1, 1, 2));
+        assert_eq!(
+            (c.flows, c.entries, c.counted.of(3), c.fresh.of(3), c.by_service.of(2), c.of_backend.of(3)),
+            (3, 4, 1, 1, 2, 4)
+        );
     }
 
     #[test]

@@ -61,7 +61,7 @@ pub(super) fn active_flows(plane: &EbpfPlane, backend: u32) -> u64 {
     let maps = &plane.publisher.maps;
     let load = maps.loads.get(&backend, 0).unwrap_or_default();
     let reaped = maps.reaped.get(&backend, 0).unwrap_or(0);
-    let fresh = plane.passes.last.fresh.get(&backend).copied().unwrap_or(0);
+    let fresh = plane.passes.last.fresh.of(backend);
     u64::try_from(active(load, reaped)).unwrap_or(0) + fresh
 }
 
@@ -71,7 +71,7 @@ fn service_active(plane: &EbpfPlane, s: &lb_model::Service, number: u32) -> u64 
     let alone = p.services.values().filter(|o| o.pool == s.pool).count() == 1;
     match p.pools.get(&s.pool) {
         Some(pool) if alone => pool.numbers.iter().map(|n| active_flows(plane, *n)).sum(),
-        _ => plane.passes.last.by_service.get(&number).copied().unwrap_or(0),
+        _ => plane.passes.last.by_service.of(number),
     }
 }
 

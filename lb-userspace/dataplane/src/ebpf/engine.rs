@@ -258,7 +258,7 @@ impl DataPlane for EbpfPlane {
             self.write_links();
         }
         if !self.adopted {
-            self.passes.work(&mut self.publisher, now, Duration::from_millis(5));
+            self.passes.work(&mut self.publisher, now, Duration::from_millis(8));
         }
         if let Some(log) = &mut self.log {
             log.flush();

@@ -66,7 +66,7 @@ impl<'a> Story<'a> {
     fn tell(&mut self) -> Reason {
         let door = (self.key.dst, self.key.dst_port.host(), self.protocol.number());
         let vip = super::flows::socket(self.key.dst, self.key.dst_port);
-        let found = self.p.doors.service(&door).and_then(|n| Some((n, *self.p.values.get(&n)?)));
+        let found = self.p.doors.service(&door).and_then(|n| Some((n, *self.p.values.get(n)?)));
         let Some((number, service)) = found else {
             self.step("service", "none".into(), format!("no service listens on {vip}/{}", self.protocol));
             return Reason::NotOurs;

@@ -64,13 +64,13 @@ impl Passes {
             backends.live().chain(backends.retired()).map(|(_, n)| n).collect()
         };
         for n in numbers {
-            self.correct(p, n, census.counted.get(&n).copied().unwrap_or(0));
+            self.correct(p, n, census.counted.of(n));
         }
         if let Some((services, backends)) = self.retired.take() {
-            for n in services.into_iter().filter(|n| !census.services.contains(n)) {
+            for n in services.into_iter().filter(|n| census.of_service.of(*n) == 0) {
                 free_service(p, n);
             }
-            for n in backends.into_iter().filter(|n| !census.backends.contains(n)) {
+            for n in backends.into_iter().filter(|n| census.of_backend.of(*n) == 0) {
                 free_backend(p, n);
             }
         }

@@ -16,6 +16,7 @@ use super::numbers::{BackendKey, Numbers};
 use super::ranges::Range;
 use super::services::Doors;
 use super::snat::Sources;
+use super::sweep::Living;
 use super::tables::{self, TableInput};
 use super::values;
 use crate::plan::{Change, Member, PlanePool};
@@ -56,7 +57,7 @@ pub struct Publisher {
     pub pools: BTreeMap<Name, Published>,
     pub services: BTreeMap<Name, Service>,
     /// The services' entries as written, by number.
-    pub values: HashMap<u32, lb_common::service::Service>,
+    pub values: Living,
     pub(super) doors: Doors,
     pub(super) ranges: HashMap<u32, BTreeMap<Range, u32>>,
     pub(super) addresses: HashMap<Addr, u32>,
@@ -87,7 +88,7 @@ impl Publisher {
             books: Books::default(),
             pools: BTreeMap::new(),
             services: BTreeMap::new(),
-            values: HashMap::new(),
+            values: Living::default(),
             doors: Doors::default(),
             ranges: HashMap::new(),
             addresses: HashMap::new(),

@@ -142,7 +142,7 @@ impl Publisher {
         let algorithm = self.pools.get(&s.pool).map(|p| p.pool.algorithm).unwrap_or_default();
         let value = values::service(s, pool, algorithm);
         self.maps.service.set(number, value, 0).map_err(|e| kernel("writing a service", e))?;
-        self.values.insert(number, value);
+        self.values.put(number, value);
         Ok(())
     }
 
@@ -153,7 +153,7 @@ impl Publisher {
             for range in ranges {
                 self.remove_range(number, &range)?;
             }
-            self.values.remove(&number);
+            self.values.remove(number);
             self.books.services.retire(name);
             self.books_changed = true;
         }

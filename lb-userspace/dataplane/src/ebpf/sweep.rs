@@ -1,6 +1,5 @@
 //! Ageing: goes through the flow tables a slice at a time, removes what has been idle for too long, and counts the rest.
 
-use std::collections::HashMap;
 use std::os::fd::AsFd;
 
 use lb_common::backend::{Backend, flag};
@@ -14,7 +13,7 @@ use super::expiry::{self, Key};
 use super::maps::{Maps, Sweepable};
 
 /// Entries read at once.
-const ROOM: usize = 4096;
+const ROOM: usize = 2048;
 
 /// What is gone through, in this order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,7 +65,29 @@ impl Default for Sweep {
 }
 
 /// The entries of the services that there are, by number. A flow of any other is over.
-pub type Living = HashMap<u32, Service>;
+#[derive(Clone, Debug, Default)]
+pub struct Living(Vec<Option<Service>>);
+
+impl Living {
+    #[must_use]
+    pub fn get(&self, number: u32) -> Option<&Service> {
+        self.0.get(number as usize)?.as_ref()
+    }
+
+    pub fn put(&mut self, number: u32, service: Service) {
+        let at = number as usize;
+        if at >= self.0.len() {
+            self.0.resize(at + 1, None);
+        }
+        self.0[at] = Some(service);
+    }
+
+    pub fn remove(&mut self, number: u32) {
+        if let Some(place) = self.0.get_mut(number as usize) {
+            *place = None;
+        }
+    }
+}
 
 impl Sweep {
     /// Does one slice. `Some`: the pass is complete, and this is its census; the next call begins another.
@@ -125,7 +146,7 @@ impl Sweep {
             false
         });
         for (key, flow) in keys.iter().zip(&flows) {
-            let service = living.get(&u32::from(flow.service));
+            let service = living.get(u32::from(flow.service));
             if expiry::is_over(now, flow, key.wide().protocol, service) && remove(maps, key, flow, now, service, fresh)
             {
                 self.removed += 1;
@@ -143,7 +164,7 @@ impl Sweep {
         let more = batch::read(maps.affinity.as_fd(), &mut self.cursor, ROOM, &mut keys, &mut values);
         for (key, held) in keys.iter().zip(&values) {
             let backend = maps.backends.get(&held.backend, 0).unwrap_or_default();
-            let over = living.get(&key.service).is_none_or(|s| age(now, held.last_seen) > s.affinity_timeout);
+            let over = living.get(key.service).is_none_or(|s| age(now, held.last_seen) > s.affinity_timeout);
             if over || backend.flags & flag::EXISTS == 0 {
                 // Evicted meanwhile is as good.
                 let _absent = maps.affinity.map.remove(key);
