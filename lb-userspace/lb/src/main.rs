@@ -5,6 +5,7 @@ mod cli;
 mod command;
 mod daemon;
 mod exit;
+mod pins;
 mod place;
 mod print;
 

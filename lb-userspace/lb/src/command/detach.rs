@@ -8,7 +8,7 @@ use lb_model::Host;
 
 use crate::cli::Global;
 use crate::exit::{Failure, Outcome};
-use crate::{daemon, print};
+use crate::{daemon, pins, print};
 
 #[derive(Debug, Args)]
 pub(crate) struct Detach {
@@ -29,6 +29,7 @@ pub(crate) fn detach(args: &Detach, global: &Global) -> Outcome {
 }
 
 fn without_daemon(pin_dir: &Path) -> Result<String, Failure> {
+    let pin_dir = &pins::lasting(pin_dir, false);
     let at = pin_dir.display();
     match lb_dataplane::ebpf::detach(pin_dir).map_err(Failure::refused)? {
         Some(n) => Ok(format!("no daemon runs; what one left in {at} is gone, interfaces freed: {n}")),

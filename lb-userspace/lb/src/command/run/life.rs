@@ -35,13 +35,12 @@ impl Signals {
 /// Until the daemon ends; the line to print last.
 pub(super) async fn live(setting: Setting, claim: Claim) -> Result<String, Failure> {
     let mut signals = Signals::catch()?;
-    let host = setting.desired.host.clone();
+    let Setting { desired, host, source, mut notes } = setting;
     let endpoint = match host.metrics {
         Some(address) => Some(Endpoint::bind(address).await.map_err(Failure::refused)?),
         None => None,
     };
     let started = lb_dataplane::start(&host).map_err(Failure::refused)?;
-    let Setting { desired, source, mut notes } = setting;
     notes.extend(started.notes.iter().cloned());
     let said = say_started(&started, claim.path());
     let (handle, control) = Controller::start(ControllerOptions {

@@ -77,6 +77,7 @@ pub(crate) fn run(args: &Run, global: &Global) -> Outcome {
         None => setting::from_flags(args)?,
     };
     setting.settle_state_dir();
+    setting.settle_pin_dir();
     // Before anything of the data plane is touched: it may be another's.
     let claim = claim(&mut setting, global)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
@@ -95,7 +96,7 @@ fn last_line(said: String) -> String {
 /// The control socket: as typed, as configured, else the usual place, and for a user who may not write there his own.
 fn claim(setting: &mut setting::Setting, global: &Global) -> Result<Claim, Failure> {
     let given = global.socket.is_some();
-    let path = global.socket.clone().unwrap_or_else(|| setting.desired.host.socket.clone());
+    let path = global.socket.clone().unwrap_or_else(|| setting.host.socket.clone());
     let usual = path == lb_config::Environment::of_process().socket();
     let claim = match Claim::take(&path) {
         Err(ClaimError::Io { source, .. })
@@ -111,6 +112,6 @@ fn claim(setting: &mut setting::Setting, global: &Global) -> Result<Claim, Failu
         ClaimError::Held { .. } => Failure::refused(format!("{error}; stop it first ('lb status' shows what it does)")),
         other => Failure::refused(other),
     })?;
-    setting.desired.host.socket = claim.path().to_owned();
+    setting.host.socket = claim.path().to_owned();
     Ok(claim)
 }

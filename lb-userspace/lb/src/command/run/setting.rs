@@ -4,16 +4,20 @@ use std::path::{Path, PathBuf};
 
 use lb_config::{Diagnostic, Environment};
 use lb_control::Source;
-use lb_model::Desired;
+use lb_model::{Desired, Host, PlaneChoice};
 
 use super::Run;
 use crate::exit::Failure;
+use crate::pins;
 use crate::place;
 use crate::print;
 
 #[derive(Debug)]
 pub(super) struct Setting {
+    /// As it is written: a reload is compared with it.
     pub(super) desired: Desired,
+    /// Its `[host]` as it is in force, where the command line or this host had another idea.
+    pub(super) host: Host,
     pub(super) source: Source,
     /// What the operator should know from the beginning.
     pub(super) notes: Vec<String>,
@@ -26,7 +30,12 @@ pub(super) fn from_file(file: &Path) -> Result<Setting, Vec<Diagnostic>> {
     }
     // A reload must find it wherever the process stands.
     let path = std::path::absolute(file).unwrap_or_else(|_| file.to_owned());
-    Ok(Setting { desired: loaded.desired, source: Source::File(path), notes: Vec::new() })
+    Ok(Setting {
+        host: loaded.desired.host.clone(),
+        desired: loaded.desired,
+        source: Source::File(path),
+        notes: Vec::new(),
+    })
 }
 
 pub(super) fn from_flags(args: &Run) -> Result<Setting, Failure> {
@@ -44,14 +53,14 @@ pub(super) fn from_flags(args: &Run) -> Result<Setting, Failure> {
     host.state_dir = args.state_dir.clone().unwrap_or_else(|| host.state_dir.clone());
     host.pin_dir = args.pin_dir.clone().unwrap_or_else(|| host.pin_dir.clone());
     host.metrics = args.metrics;
-    Ok(Setting { desired, source: Source::Flags, notes: Vec::new() })
+    Ok(Setting { host: desired.host.clone(), desired, source: Source::Flags, notes: Vec::new() })
 }
 
 impl Setting {
     /// A user without a writable home still serves at once: the usual state directory, where it cannot be had, gives way
     /// to one of the user's own. One that was asked for does not.
     pub(super) fn settle_state_dir(&mut self) {
-        let dir = &self.desired.host.state_dir;
+        let dir = &self.host.state_dir;
         let environment = Environment::of_process();
         if !environment.ordinary_user || *dir != environment.state_dir() || place::is_usable(dir) {
             return;
@@ -65,6 +74,26 @@ impl Setting {
         );
         tracing::warn!("{note}");
         self.notes.push(note);
-        self.desired.host.state_dir = own;
+        // The control plane keeps its files there.
+        self.desired.host.state_dir.clone_from(&own);
+        self.host.state_dir = own;
+    }
+
+    /// What is pinned must outlive this process, and its mounts if they are its own.
+    pub(super) fn settle_pin_dir(&mut self) {
+        let host = &mut self.host;
+        let kernel = host.data_plane != PlaneChoice::Userspace && nix::unistd::geteuid().is_root();
+        if !kernel || host.interfaces.is_empty() {
+            return;
+        }
+        let lasting = pins::lasting(&host.pin_dir, true);
+        if lasting != host.pin_dir {
+            let note = format!(
+                "this process has mounts of its own (as ip netns exec gives it); the data plane is pinned in {}",
+                lasting.display()
+            );
+            self.notes.push(note);
+            host.pin_dir = lasting;
+        }
     }
 }
