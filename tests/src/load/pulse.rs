@@ -1,6 +1,7 @@
 //! Long-lived flows that ask again and again: what must not break while something else changes.
 
 use std::net::SocketAddr;
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
@@ -17,6 +18,7 @@ use crate::lab::Host;
 use crate::lab::addresses::{Family, flow_source};
 
 const BOUND: Duration = Duration::from_secs(5);
+const RESEND: Duration = Duration::from_millis(200);
 
 /// One flow's life.
 #[derive(Clone, Debug)]
@@ -51,14 +53,33 @@ impl Pulse {
         count: u32,
         every: Duration,
     ) -> Result<Self> {
+        Self::open(host, to, protocol, first..first + count, every, BOUND)
+    }
+
+    /// UDP flows that send again what was not answered, as applications do that mind a loss.
+    ///
+    /// # Errors
+    /// As [`Pulse::start`].
+    pub fn start_resending(host: &Host, to: SocketAddr, first: u32, count: u32, every: Duration) -> Result<Self> {
+        Self::open(host, to, Protocol::Udp, first..first + count, every, RESEND)
+    }
+
+    fn open(
+        host: &Host,
+        to: SocketAddr,
+        protocol: Protocol,
+        numbers: Range<u32>,
+        every: Duration,
+        resend: Duration,
+    ) -> Result<Self> {
         let stop = Arc::new(AtomicBool::new(false));
         let (ready, standing) = mpsc::channel();
         let told = Arc::clone(&stop);
         let thread = host.start(move || {
             super::runtime()?.block_on(async {
                 let mut flows = Vec::new();
-                for n in first..first + count {
-                    flows.push(Flow::open(n, to, protocol).await?);
+                for n in numbers {
+                    flows.push(Flow::open(n, to, protocol, resend).await?);
                 }
                 ready.send(flows.iter().map(|f| (f.from, f.backend.clone())).collect::<Vec<_>>()).ok();
                 Ok(futures_util::future::join_all(flows.into_iter().map(|f| f.live(every, &told))).await)
@@ -112,16 +133,17 @@ struct Flow {
     to: SocketAddr,
     backend: String,
     wire: Wire,
+    resend: Duration,
 }
 
 impl Flow {
-    async fn open(n: u32, to: SocketAddr, protocol: Protocol) -> Result<Self> {
+    async fn open(n: u32, to: SocketAddr, protocol: Protocol, resend: Duration) -> Result<Self> {
         let from = flow_source(n, if to.is_ipv4() { Family::V4 } else { Family::V6 });
         let wire = match protocol {
             Protocol::Tcp => Wire::Tcp(Talk::open(from, to, BOUND).await?),
             Protocol::Udp => Wire::Udp(UdpSocket::bind(from).await?),
         };
-        let mut flow = Self { from, to, backend: String::new(), wire };
+        let mut flow = Self { from, to, backend: String::new(), wire, resend };
         flow.backend = flow.ask(0).await.with_context(|| format!("{from} -> {to}"))?;
         // Twice, so that a UDP flow is one that the client came back on.
         flow.ask(1).await.with_context(|| format!("{from} -> {to}"))?;
@@ -159,7 +181,7 @@ impl Flow {
                     talk.echo(turn % 3000 + 1).await?;
                     Ok(talk.who().await?.0)
                 }
-                Wire::Udp(socket) => ask_udp(socket, self.to, turn).await,
+                Wire::Udp(socket) => ask_udp(socket, self.to, turn, self.resend).await,
             }
         })
         .await
@@ -167,14 +189,19 @@ impl Flow {
     }
 }
 
-async fn ask_udp(socket: &UdpSocket, to: SocketAddr, turn: u64) -> Result<String> {
+async fn ask_udp(socket: &UdpSocket, to: SocketAddr, turn: u64, resend: Duration) -> Result<String> {
     let text = turn.to_string();
-    socket.send_to(text.as_bytes(), to).await?;
     let mut buffer = [0; 256];
-    let (n, peer) = socket.recv_from(&mut buffer).await?;
-    let answer = String::from_utf8_lossy(&buffer[..n]);
-    match answer.split_once(' ') {
-        Some((name, echo)) if echo == text && peer == to => Ok(name.to_owned()),
-        _ => bail!("asked {text}, got '{answer}' from {peer}"),
+    loop {
+        socket.send_to(text.as_bytes(), to).await?;
+        let Ok(got) = tokio::time::timeout(resend, socket.recv_from(&mut buffer)).await else { continue };
+        let (n, peer) = got?;
+        let answer = String::from_utf8_lossy(&buffer[..n]);
+        match answer.split_once(' ') {
+            Some((name, echo)) if echo == text && peer == to => return Ok(name.to_owned()),
+            // The late answer to what was sent again.
+            Some((_, echo)) if resend < BOUND && peer == to && echo.parse().is_ok_and(|t: u64| t < turn) => {}
+            _ => bail!("asked {text}, got '{answer}' from {peer}"),
+        }
     }
 }

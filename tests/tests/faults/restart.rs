@@ -24,6 +24,7 @@ fn survives(engine: Engine, leave: impl Fn(&mut Scene) -> Result<()>) -> Result<
     let steady = scene.steady(RATE)?;
     clock::pass(Duration::from_millis(500));
     let before = totals(&scene)?;
+    let dropped = scene.dropped()?;
 
     leave(&mut scene)?;
     clock::pass(Duration::from_secs(1));
@@ -40,6 +41,7 @@ fn survives(engine: Engine, leave: impl Fn(&mut Scene) -> Result<()>) -> Result<
     }
     scene.daemon.all_healthy()?;
     clock::pass(Duration::from_secs(1));
+    ensure!(scene.dropped()? == dropped, "packets were dropped: {dropped:?}, then {:?}", scene.dropped()?);
 
     none_failed(&steady.stop()?, RATE, None)?;
     untouched(&tcp.stop()?, None)?;

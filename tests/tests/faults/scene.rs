@@ -12,6 +12,7 @@ use lb_tests::load::pulse::{Beat, Pulse};
 use lb_tests::load::server::{Ports, Server};
 use lb_tests::load::spread::{Flows, Protocol, spread};
 use lb_tests::load::steady::{Attempt, Steady};
+use serde_json::Value;
 
 pub(crate) const BACKENDS: usize = 4;
 pub(crate) const PORT: u16 = 7000;
@@ -112,6 +113,12 @@ impl Scene {
     pub(crate) fn number(&self, index: usize, field: &str) -> Result<u64> {
         let backend = self.daemon.backend("web", &address(index))?;
         backend[field].as_u64().with_context(|| format!("{field} is no number: {backend}"))
+    }
+
+    /// What was dropped so far, by service.
+    pub(crate) fn dropped(&self) -> Result<Vec<Value>> {
+        let all = self.daemon.json(&["service", "list"])?;
+        Ok(all.as_array().context("no array")?.iter().map(|s| s["dropped"].clone()).collect())
     }
 
     pub(crate) fn text(&self, index: usize, field: &str) -> Result<String> {
