@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use lb_common::reason::{Reason, Verdict};
-use lb_config::Diagnostic;
+use lb_control::Diagnostic;
 use lb_control::{BackendView, PlanReport, PoolView, ReloadReport, ServiceView, View};
-use lb_dataplane::{Explanation, FlowRecord};
+use lb_control::{Explanation, FlowRecord};
 use lb_model::{Affinity, BackendAddress, MssClamp, Observation, SendProxy};
 
 use crate::wire::service::RateLimitDoc;
@@ -182,11 +182,8 @@ pub fn explanation(e: &Explanation) -> ExplainDoc {
         Verdict::Respond => "respond",
         Verdict::Drop => "drop",
     };
-    let step = |s: &lb_dataplane::Step| StepDoc {
-        stage: s.stage.to_owned(),
-        decision: s.decision.clone(),
-        why: s.why.clone(),
-    };
+    let step =
+        |s: &lb_control::Step| StepDoc { stage: s.stage.to_owned(), decision: s.decision.clone(), why: s.why.clone() };
     ExplainDoc {
         verdict: verdict.to_owned(),
         reason: e.reason.name().to_owned(),
@@ -250,7 +247,7 @@ pub fn unknown<'a>(kind: &str, given: &str, known: impl Iterator<Item = &'a str>
 /// The known name nearest to the given one: a likely slip of the pen, else whatever is most like it.
 fn nearest<'a>(given: &str, known: impl Iterator<Item = &'a str> + Clone) -> Option<&'a str> {
     let likeness = |k: &&str| (strsim::jaro_winkler(given, k) * 1e6) as u64;
-    lb_config::nearest(given, known.clone()).or_else(|| known.max_by_key(likeness))
+    lb_control::nearest(given, known.clone()).or_else(|| known.max_by_key(likeness))
 }
 
 #[cfg(test)]

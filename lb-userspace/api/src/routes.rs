@@ -95,7 +95,7 @@ async fn fault(handle: &Handle, error: CommandError) -> Fault {
     }
 }
 
-fn configuration(diagnostics: &[lb_config::Diagnostic]) -> Fault {
+fn configuration(diagnostics: &[lb_control::Diagnostic]) -> Fault {
     let n = diagnostics.len();
     let error =
         if n == 1 { "the configuration has an error".into() } else { format!("the configuration has {n} errors") };

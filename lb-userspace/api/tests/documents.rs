@@ -6,8 +6,8 @@ use std::time::Duration;
 use lb_api::document;
 use lb_api::wire::{Fault, FaultKind};
 use lb_common::reason::Reason;
+use lb_control::{BackendCounters, Explanation, FlowRecord, InterfaceStatus, PlaneKind, ServiceCounters, Step};
 use lb_control::{BackendState, BackendView, Origin, PlanPool, PlanReport, PoolView, ServiceView, View};
-use lb_dataplane::{BackendCounters, Explanation, FlowRecord, InterfaceStatus, PlaneKind, ServiceCounters, Step};
 use lb_model::{Affinity, Algorithm, Name, Observation, Protocol, RateLimit, Service};
 use serde::Serialize;
 

@@ -28,4 +28,7 @@ mod watch;
 pub use controller::{Controller, ControllerOptions, Source};
 pub use error::{CommandError, ControlError, ReloadError};
 pub use handle::{FlowQuery, Handle, PlanPool, PlanReport, ReloadReport};
+/// Types of the rooms below that views and answers are made of; the API shows them and knows no other room.
+pub use lb_config::{Diagnostic, nearest};
+pub use lb_dataplane::{BackendCounters, Explanation, FlowRecord, InterfaceStatus, PlaneKind, ServiceCounters, Step};
 pub use view::{BackendState, BackendView, Origin, PoolView, ServiceView, View};

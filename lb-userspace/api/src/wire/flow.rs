@@ -1,4 +1,4 @@
-//! Flows.
+//! Flows, as `lb flows --json` lists them.
 
 use serde::{Deserialize, Serialize};
 
