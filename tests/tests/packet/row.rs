@@ -58,10 +58,6 @@ impl Row {
     pub(crate) fn world(self, n: u8) -> World {
         World::one(self.family, self.protocol, self.how, n)
     }
-    /// The port that backends listen on.
-    pub(crate) fn backend_port(self) -> u16 {
-        if self.is_nat() { BACKEND_PORT } else { VIP_PORT }
-    }
     /// Entries that one flow takes.
     pub(crate) fn halves(self) -> usize {
         if self.is_nat() { 2 } else { 1 }
