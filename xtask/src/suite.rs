@@ -66,7 +66,7 @@ pub(crate) fn run(quick: bool) -> Result<ExitCode> {
     report.step("tidy", || Ok(Tally::of(tidy::run()? == ExitCode::SUCCESS)));
     report
         .step("clippy", || check(shell::cargo().args(["clippy", "--all-targets", "--quiet", "--", "-D", "warnings"])));
-    report.step("rooms", || tests(shell::cargo().args(["test", "--no-fail-fast", "--workspace"]).args(NOT_ROOMS)));
+    report.step("rooms", || rooms(quick));
     lab_suites(&mut report, quick)?;
     println!("\n── sum ({})", shell::took(start));
     for line in &report.lines {
@@ -77,22 +77,78 @@ pub(crate) fn run(quick: bool) -> Result<ExitCode> {
 }
 
 /// The kernel's half builds for the BPF target only; the outside suites come later, one by one.
-const NOT_ROOMS: [&str; 4] = ["--exclude", "lb-ebpf", "--exclude", "lb-tests"];
+const NOT_ROOMS: [&str; 2] = ["lb-ebpf", OUTSIDE];
+const OUTSIDE: &str = "lb-tests";
 
-/// Suites whose name begins so run programs by `test_run`: they need root, and no namespaces.
-const WITHOUT_NAMESPACES: &str = "packet_";
+/// The tests beside the code, and those of each room from outside.
+fn rooms(quick: bool) -> Result<Tally> {
+    let mut c = shell::cargo();
+    c.args(["test", "--no-fail-fast", "--workspace"]);
+    for package in NOT_ROOMS {
+        c.args(["--exclude", package]);
+    }
+    if quick {
+        // Of the test files, those that need no namespace.
+        c.args(["--lib", "--bins"]);
+        for suite in suites()?.iter().filter(|s| !NOT_ROOMS.contains(&s.package.as_str()) && s.is_quick()) {
+            c.args(["--test", &suite.name]);
+        }
+    }
+    tests(&mut c)
+}
+
+/// A test target.
+#[derive(Debug)]
+struct Suite {
+    package: String,
+    name: String,
+    /// Its first line, which says what it needs.
+    head: String,
+}
+
+impl Suite {
+    /// Runs without namespaces, and without root if we are not. Suites that run single packets through the loaded program
+    /// (`packet…`) need root and no namespace.
+    fn is_quick(&self) -> bool {
+        let may = shell::is_root() || !self.needs("root");
+        let light = if self.package == OUTSIDE { self.name.starts_with("packet") } else { !self.needs("namespace") };
+        may && light
+    }
+    fn needs(&self, what: &str) -> bool {
+        (what == "root" && self.package == OUTSIDE) || self.head.contains(what)
+    }
+}
+
+/// The test targets of all packages, those without namespaces first.
+fn suites() -> Result<Vec<Suite>> {
+    let mut all = Vec::new();
+    for package in house::metadata()?.packages {
+        for target in package.targets.iter().filter(|t| t.is_test()) {
+            let text = std::fs::read_to_string(&target.src_path)
+                .with_context(|| format!("cannot read {}", target.src_path))?;
+            let head = text.lines().next().unwrap_or_default().to_lowercase();
+            all.push(Suite { package: package.name.to_string(), name: target.name.clone(), head });
+        }
+    }
+    all.sort_by_key(|s| (!s.is_quick(), s.name.clone()));
+    Ok(all)
+}
 
 fn lab_suites(report: &mut Report, quick: bool) -> Result<()> {
     let suites = suites()?;
-    let chosen: Vec<_> = suites.iter().filter(|s| !quick || s.starts_with(WITHOUT_NAMESPACES)).collect();
-    if quick && !shell::is_root() {
-        println!("\nleft out, for they need root: {chosen:?}");
+    let (chosen, left): (Vec<_>, Vec<_>) =
+        suites.iter().filter(|s| s.package == OUTSIDE).partition(|s| !quick || s.is_quick());
+    if !left.is_empty() {
+        let names: Vec<&str> = left.iter().map(|s| s.name.as_str()).collect();
+        println!("\nleft out, for they need root or namespaces: {}", names.join(", "));
+    }
+    if chosen.is_empty() {
         return Ok(());
     }
     let mut built = false;
     report.step("build", || {
         // `--bins` for the lab's own programs; the suites find the product by `LB_BIN`.
-        let tally = check(shell::cargo().args(["build", "--quiet", "-p", "lb", "-p", "lb-tests", "--bins"]))?;
+        let tally = check(shell::cargo().args(["build", "--quiet", "-p", "lb", "-p", OUTSIDE, "--bins"]))?;
         built = tally.failed == 0;
         Ok(tally)
     });
@@ -100,26 +156,19 @@ fn lab_suites(report: &mut Report, quick: bool) -> Result<()> {
         return Ok(());
     }
     let lb = house::program("lb", false)?;
-    report.step("lab itself", || tests(cargo_test(&["--lib", "--bins"]).env("LB_BIN", &lb)));
+    if !quick {
+        report.step("lab itself", || tests(cargo_test(&["--lib", "--bins"]).env("LB_BIN", &lb)));
+    }
     for suite in chosen {
-        report.step(suite, || tests(cargo_test(&["--test", suite]).env("LB_BIN", &lb)));
+        report.step(&suite.name, || tests(cargo_test(&["--test", &suite.name]).env("LB_BIN", &lb)));
     }
     Ok(())
 }
 
 fn cargo_test(which: &[&str]) -> Command {
     let mut c = shell::cargo();
-    c.args(["test", "--no-fail-fast", "-p", "lb-tests"]).args(which);
+    c.args(["test", "--no-fail-fast", "-p", OUTSIDE]).args(which);
     c
-}
-
-/// The outside suites: the test targets of `lb-tests`, those without namespaces first.
-fn suites() -> Result<Vec<String>> {
-    let metadata = house::metadata()?;
-    let package = metadata.packages.iter().find(|p| p.name == "lb-tests").context("no package lb-tests")?;
-    let mut names: Vec<String> = package.targets.iter().filter(|t| t.is_test()).map(|t| t.name.clone()).collect();
-    names.sort_by_key(|n| (!n.starts_with(WITHOUT_NAMESPACES), n.clone()));
-    Ok(names)
 }
 
 fn check(c: &mut Command) -> Result<Tally> {

@@ -174,7 +174,7 @@ fn nft(lab: &Lab, protocol: &str) -> String {
     format!(
         "flush ruleset\ntable ip lb {{\n  chain in {{ type nat hook prerouting priority dstnat;\n    ip daddr {ip} \
          {protocol} dport {port} dnat to jhash ip saddr . {protocol} sport mod {n} map {{ {map} }}\n  }}\n  chain out {{ \
-         type nat hook postrouting priority srcnat; ct status dnat masquerade }}\n}}\n",
+         type nat hook postrouting priority srcnat; ct status dnat masquerade; }}\n}}\n",
         ip = to.ip(),
         port = to.port(),
     )
