@@ -19,8 +19,7 @@ const DOORS: [(&str, &[&str]); 12] = [
     ("lb-observe", &["lb-model"]),
     ("lb-dataplane", &["lb-model", "lb-balance"]),
     ("lb-control", &["lb-model", "lb-balance", "lb-dataplane", "lb-health", "lb-config"]),
-    // Its documents are counterparts of the configuration's diagnostics and the data plane's records.
-    ("lb-api", &["lb-model", "lb-control", "lb-config", "lb-dataplane"]),
+    ("lb-api", &["lb-model", "lb-control"]),
     ("lb", &["lb-model", "lb-api", "lb-control", "lb-config", "lb-dataplane", "lb-observe"]),
     ("xtask", &[]),
 ];
