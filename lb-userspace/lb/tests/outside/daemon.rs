@@ -37,6 +37,7 @@ fn from_flags_as_an_ordinary_user() {
     for key in ["version", "data_plane_reason", "interfaces", "services", "pools", "dropped", "uptime_seconds"] {
         assert!(!status[key].is_null(), "{key} in {status}");
     }
+    assert!(status["notes"].to_string().contains("root"), "what root would add: {status}");
     let (reload, said) = place.refusal(&["reload"]);
     assert_eq!(reload, 1, "there is no file to read again: {said}");
     let (code, last) = daemon.terminate();

@@ -146,13 +146,14 @@ impl Daemon {
         daemon
     }
 
-    /// As an ordinary user, with nothing of his environment.
+    /// As an ordinary user who has a home and nothing else.
     pub(crate) fn start_ordinary(place: &Place, args: &[&str]) -> Self {
         // Wherever the binary was built, the user may not be let in.
         let binary = place.path().join("lb");
         std::fs::copy(LB, &binary).expect("a copy of lb");
         let mut command = Command::new(binary);
-        command.arg("run").args(args).env_clear().env("LB_SOCKET", place.socket()).current_dir("/");
+        command.arg("run").args(args).env_clear().env("HOME", place.path()).env("LB_SOCKET", place.socket());
+        command.current_dir("/");
         if nix::unistd::geteuid().is_root() {
             command.uid(ORDINARY).gid(ORDINARY);
         }

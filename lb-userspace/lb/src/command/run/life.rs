@@ -4,7 +4,7 @@ use anyhow::Context as _;
 use lb_api::Claim;
 use lb_api::server::Server;
 use lb_control::{Controller, ControllerOptions, Handle};
-use lb_dataplane::Started;
+use lb_dataplane::{PlaneKind, Started};
 use lb_observe::{Endpoint, Exporter};
 use sd_notify::NotifyState;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -35,12 +35,16 @@ impl Signals {
 /// Until the daemon ends; the line to print last.
 pub(super) async fn live(setting: Setting, claim: Claim) -> Result<String, Failure> {
     let mut signals = Signals::catch()?;
-    let Setting { desired, host, source, mut notes } = setting;
+    let Setting { desired, host, source, why, mut notes } = setting;
     let endpoint = match host.metrics {
         Some(address) => Some(Endpoint::bind(address).await.map_err(Failure::refused)?),
         None => None,
     };
-    let started = lb_dataplane::start(&host).map_err(Failure::refused)?;
+    let mut started = lb_dataplane::start(&host).map_err(Failure::refused)?;
+    if let Some(why) = why {
+        started.reason = why.to_owned();
+    }
+    started.notes.extend(what_root_would_add(&started));
     notes.extend(started.notes.iter().cloned());
     let said = say_started(&started, claim.path());
     let (handle, control) = Controller::start(ControllerOptions {
@@ -71,6 +75,16 @@ fn serve_metrics(endpoint: Endpoint, handle: &Handle) -> Exporter {
     endpoint.serve(move || {
         let handle = handle.clone();
         async move { metrics::snapshot(&*handle.view().await) }
+    })
+}
+
+/// An ordinary user who asked for no data plane in particular hears it from the engine's own reason.
+fn what_root_would_add(started: &Started) -> Option<String> {
+    let ordinary = !nix::unistd::geteuid().is_root() && started.plane.kind() == PlaneKind::Userspace;
+    (ordinary && !started.reason.contains("CAP_")).then(|| {
+        "run by an ordinary user; as root (or with CAP_BPF, CAP_PERFMON and CAP_NET_ADMIN) lb could forward packets in \
+         the kernel by XDP on an --interface, and dsr would work"
+            .to_owned()
     })
 }
 

@@ -19,6 +19,8 @@ pub(super) struct Setting {
     /// Its `[host]` as it is in force, where the command line or this host had another idea.
     pub(super) host: Host,
     pub(super) source: Source,
+    /// Why the data plane is what it is, where nobody has asked for it in so many words.
+    pub(super) why: Option<&'static str>,
     /// What the operator should know from the beginning.
     pub(super) notes: Vec<String>,
 }
@@ -34,6 +36,7 @@ pub(super) fn from_file(file: &Path) -> Result<Setting, Vec<Diagnostic>> {
         host: loaded.desired.host.clone(),
         desired: loaded.desired,
         source: Source::File(path),
+        why: None,
         notes: Vec::new(),
     })
 }
@@ -47,13 +50,16 @@ pub(super) fn from_flags(args: &Run) -> Result<Setting, Failure> {
         Failure::Said
     })?;
     let host = &mut desired.host;
+    let chosen = args.data_plane.is_none() && host.data_plane == PlaneChoice::Userspace;
+    let why = chosen
+        .then_some("what is listened on is this host's own and no --interface is named, so no packet would meet XDP");
     if let Some(kind) = args.data_plane {
         host.data_plane = kind.into();
     }
     host.state_dir = args.state_dir.clone().unwrap_or_else(|| host.state_dir.clone());
     host.pin_dir = args.pin_dir.clone().unwrap_or_else(|| host.pin_dir.clone());
     host.metrics = args.metrics;
-    Ok(Setting { host: desired.host.clone(), desired, source: Source::Flags, notes: Vec::new() })
+    Ok(Setting { host: desired.host.clone(), desired, source: Source::Flags, why, notes: Vec::new() })
 }
 
 impl Setting {
