@@ -68,26 +68,32 @@ pub const fn active(load: Load, reaped: u64) -> i64 {
     load.opened.wrapping_sub(load.closed).wrapping_sub(reaped).cast_signed()
 }
 
-/// By how much the counters of a backend were too high at the end of the last two passes. A pass takes a while, during
-/// which flows come and go; a difference that stays exactly the same is a count that was lost.
+/// Counts that were lost: by how much the counters of a backend differ from what is in the tables, beyond what flows that
+/// came and went during a pass can explain. A pass sees the tables at some time between its begin and its end, so without
+/// a loss the difference is at most the number of flows opened and closed meanwhile.
 #[derive(Clone, Debug, Default)]
 pub struct Drift {
+    /// What the last pass could not explain.
     last: HashMap<u32, i64>,
 }
 
 impl Drift {
-    /// What to add to the backend's count of reaped flows.
-    pub fn correction(&mut self, backend: u32, counters: i64, counted: u64) -> i64 {
+    /// What to add to the backend's count of reaped flows: what two passes in a row could not explain. `churn`: flows
+    /// opened and closed during the pass.
+    pub fn correction(&mut self, backend: u32, counters: i64, counted: u64, churn: u64) -> i64 {
         let difference = counters - counted.cast_signed();
-        if difference == 0 {
+        let excess = difference.unsigned_abs().saturating_sub(churn).cast_signed() * difference.signum();
+        if excess == 0 {
             self.last.remove(&backend);
             return 0;
         }
-        if self.last.insert(backend, difference) == Some(difference) {
-            self.last.remove(&backend);
-            return difference;
+        match self.last.insert(backend, excess) {
+            Some(before) if before.signum() == excess.signum() => {
+                self.last.remove(&backend);
+                excess.signum() * excess.abs().min(before.abs())
+            }
+            _ => 0,
         }
-        0
     }
 }
 
@@ -96,13 +102,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_a_lasting_difference_is_corrected() {
+    fn only_what_traffic_cannot_explain_is_corrected() {
         let mut d = Drift::default();
-        assert_eq!(d.correction(1, 10, 7), 0);
-        assert_eq!(d.correction(1, 12, 10), 0, "another difference: traffic");
-        assert_eq!(d.correction(1, 22, 20), 2, "the same twice: lost");
-        assert_eq!(d.correction(1, 22, 20), 0, "and begins anew");
-        assert_eq!((d.correction(2, 5, 6), d.correction(2, 5, 5), d.correction(2, 5, 6)), (0, 0, 0));
+        assert_eq!((d.correction(1, 10, 7, 3), d.correction(1, 10, 7, 3)), (0, 0), "three flows came and went");
+        assert_eq!((d.correction(1, 12, 10, 0), d.correction(1, 22, 20, 0)), (0, 2), "two are lost");
+        assert_eq!((d.correction(1, 22, 20, 0), d.correction(1, 20, 20, 0), d.correction(1, 22, 20, 0)), (0, 0, 0));
+        assert_eq!((d.correction(2, 50, 10, 5), d.correction(2, 40, 10, 10)), (0, 20), "at least so many");
+        assert_eq!((d.correction(3, 5, 8, 0), d.correction(3, 5, 8, 1)), (0, -2), "too low");
+        assert_eq!((d.correction(4, 5, 8, 0), d.correction(4, 9, 8, 0)), (0, 0), "once too low, once too high");
     }
 
     #[test]

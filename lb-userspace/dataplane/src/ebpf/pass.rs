@@ -1,6 +1,6 @@
 //! Passes over the flow tables: when one is due, and what is done with its census.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::time::{Duration, Instant};
 
 use aya::maps::PerCpuValues;
@@ -24,21 +24,40 @@ pub struct Passes {
     /// Of the last complete pass.
     pub last: Census,
     drift: Drift,
-    /// Numbers that were retired when the pass under way began.
-    retired: Option<(BTreeSet<u32>, BTreeSet<u32>)>,
+    /// How things stood when the pass under way began.
+    begun: Option<Begun>,
     due: Option<Instant>,
     worked: Duration,
+}
+
+#[derive(Debug)]
+struct Begun {
+    /// Numbers that were retired.
+    services: BTreeSet<u32>,
+    backends: BTreeSet<u32>,
+    loads: HashMap<u32, Load>,
+}
+
+impl Begun {
+    fn now(p: &Publisher) -> Self {
+        let books = &p.books;
+        let load = |n| p.maps.loads.get(&n, 0).ok().map(|l| (n, l));
+        Self {
+            services: books.services.retired().map(|(_, n)| n).collect(),
+            backends: books.backends.retired().map(|(_, n)| n).collect(),
+            loads: books.backends.live().chain(books.backends.retired()).filter_map(|(_, n)| load(n)).collect(),
+        }
+    }
 }
 
 impl Passes {
     /// Works for about `budget`, if a pass is due or under way.
     pub fn work(&mut self, p: &mut Publisher, now: Instant, budget: Duration) {
-        if self.retired.is_none() {
+        if self.begun.is_none() {
             if self.due.is_some_and(|d| now < d) {
                 return;
             }
-            let services = p.books.services.retired().map(|(_, n)| n).collect();
-            self.retired = Some((services, p.books.backends.retired().map(|(_, n)| n).collect()));
+            self.begun = Some(Begun::now(p));
         }
         let began = clock::precise();
         loop {
@@ -59,18 +78,14 @@ impl Passes {
     }
 
     fn finish(&mut self, p: &mut Publisher, census: Census) {
-        let numbers: Vec<u32> = {
-            let backends = &p.books.backends;
-            backends.live().chain(backends.retired()).map(|(_, n)| n).collect()
-        };
-        for n in numbers {
-            self.correct(p, n, census.counted.of(n));
-        }
-        if let Some((services, backends)) = self.retired.take() {
-            for n in services.into_iter().filter(|n| census.of_service.of(*n) == 0) {
+        if let Some(begun) = self.begun.take() {
+            for (n, load) in begun.loads {
+                self.correct(p, n, load, census.counted.of(n));
+            }
+            for n in begun.services.into_iter().filter(|n| census.of_service.of(*n) == 0) {
                 free_service(p, n);
             }
-            for n in backends.into_iter().filter(|n| census.of_backend.of(*n) == 0) {
+            for n in begun.backends.into_iter().filter(|n| census.of_backend.of(*n) == 0) {
                 free_backend(p, n);
             }
         }
@@ -78,11 +93,12 @@ impl Passes {
     }
 
     /// Counts that were lost (two CPUs, or a flow that the tables lost) are put right in the user half's own counter.
-    fn correct(&mut self, p: &mut Publisher, backend: u32, counted: u64) {
+    fn correct(&mut self, p: &mut Publisher, backend: u32, before: Load, counted: u64) {
         let (Ok(load), Ok(reaped)) = (p.maps.loads.get(&backend, 0), p.maps.reaped.get(&backend, 0)) else {
             return;
         };
-        let add = self.drift.correction(backend, active(load, reaped), counted);
+        let churn = load.opened.wrapping_sub(before.opened) + load.closed.wrapping_sub(before.closed);
+        let add = self.drift.correction(backend, active(load, reaped), counted, churn);
         let corrected = reaped.saturating_add_signed(add);
         if corrected != reaped {
             tracing::debug!(backend, by = add, "corrected the count of active flows");
