@@ -263,6 +263,31 @@ fn detaching_ends_the_daemon() {
 }
 
 #[test]
+fn a_service_manager_is_told() {
+    let (place, backend, listen) = (Place::new(), Backend::start(), free_port());
+    let file = place.file("lb.toml", &config(&place, listen, &[&backend]));
+    let path = place.path().join("notify.sock");
+    let manager = std::os::unix::net::UnixDatagram::bind(&path).expect("a socket");
+    manager.set_read_timeout(Some(std::time::Duration::from_secs(10))).expect("a bound");
+    let daemon = Daemon::start_with(&place, &["--config", file.to_str().expect("UTF-8")], |c| {
+        c.env("NOTIFY_SOCKET", &path);
+    });
+    let told = || {
+        let mut buffer = [0; 4096];
+        let n = manager.recv(&mut buffer).expect("a message");
+        text(&buffer[..n])
+    };
+    let ready = told();
+    assert!(ready.contains("READY=1\n") && ready.contains("STATUS=data plane userspace"), "{ready}");
+    daemon.signal(Signal::SIGHUP);
+    let reloading = told();
+    assert!(reloading.contains("RELOADING=1") && reloading.contains("MONOTONIC_USEC="), "{reloading}");
+    assert!(told().contains("READY=1"));
+    assert_eq!(daemon.terminate().0, Some(0));
+    assert!(told().contains("STOPPING=1"));
+}
+
+#[test]
 fn metrics_and_curl() {
     let (place, backend, listen, metrics) = (Place::new(), Backend::start(), free_port(), free_port());
     let flags = ["--listen", &format!("{listen}/tcp"), "--backend", &backend.address.to_string()];

@@ -139,8 +139,14 @@ pub(crate) struct Daemon {
 impl Daemon {
     /// Runs, and waits until it answers.
     pub(crate) fn start(place: &Place, args: &[&str]) -> Self {
+        Self::start_with(place, args, |_| {})
+    }
+
+    /// The same, with more said of how it is to run.
+    pub(crate) fn start_with(place: &Place, args: &[&str], more: impl FnOnce(&mut Command)) -> Self {
         let mut command = Command::new(LB);
         command.arg("run").args(args).env("LB_SOCKET", place.socket());
+        more(&mut command);
         let daemon = Self::spawn(command);
         until("the daemon answers", || place.lb(&["status"]).status.success().then_some(()));
         daemon
