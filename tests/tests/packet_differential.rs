@@ -17,7 +17,7 @@ use lb_tests::packet::shelf;
 use lb_tests::packet::text;
 use lb_tests::packet::world::World;
 
-const WORLDS: u64 = 80;
+const WORLDS: u64 = 60;
 const PACKETS: usize = 400;
 
 fn number(name: &str) -> Option<u64> {

@@ -1,5 +1,5 @@
-//! One million NAT flows at once: opened through the loaded program packet by packet, in tables whose memory was reserved
-//! before; and then listing them, counting them and ageing them still work.
+//! One million NAT flows at once, in a network namespace of its own: opened through the loaded program packet by packet,
+//! in tables whose memory was reserved before; and then listing them, counting them and ageing them still work.
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;

@@ -298,7 +298,15 @@ fn a_full_table_keeps_flows_fresh() {
         }
         let next = row.next_from(last, CLIENT_PORT);
         case = case.held(row.halves(), 2);
-        case.send("goes on", next.clone(), forwards(1, 1, row.out(next, 1, u16::from(last))))
+        // It is carried all the same, and asks for its place again a second later.
+        let case = case.then("a second passes", |p| {
+            for (table, key, mut flow) in p.flows() {
+                flow.last_seen = flow.last_seen.wrapping_sub(1024);
+                p.put_flow(table, &key, flow);
+            }
+        });
+        let wanted = forwards(1, 1, row.out(next.clone(), 1, u16::from(last)));
+        case.send("goes on", next, wanted.also(Reason::FlowTableFull)).held(row.halves(), 2)
     };
     check_all("table full", &all().map(case).collect::<Vec<_>>());
 }

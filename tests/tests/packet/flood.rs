@@ -5,6 +5,7 @@ use lb_common::net::proto;
 use lb_tests::packet::cast::{BALANCER, Family, ROUTER, backend_mac};
 use lb_tests::packet::layers::{self, Frame};
 use lb_tests::packet::program::{Program, action};
+use lb_tests::packet::shelf;
 
 use crate::row::{BACKEND_PORT, CLIENT_PORT, Row, VIP_PORT, rows};
 
@@ -38,7 +39,7 @@ fn syn_of_a_stranger(f: Family, n: u32) -> Frame {
 #[test]
 fn established_flows_outlive_a_flood() {
     for row in rows(proto::TCP) {
-        let program = Program::of(&row.world(1));
+        let program = shelf::borrow(&row.world(1));
         let ports = || (0..ESTABLISHED).map(|n| CLIENT_PORT + n);
         let answers: Vec<Option<Frame>> = ports().map(|p| establish(row, &program, p)).collect();
         let mut carried = 0;

@@ -63,9 +63,9 @@ fn echo_answer(f: Family, ask: &Frame) -> Frame {
 #[test]
 fn echo_sums_carry_around() {
     use lb_common::{net::proto, service::forward};
-    use lb_tests::packet::program::Program;
+    use lb_tests::packet::shelf;
     for f in FAMILIES {
-        let program = Program::of(&World::one(f, proto::TCP, forward::NAT, 1));
+        let program = shelf::borrow(&World::one(f, proto::TCP, forward::NAT, 1));
         for n in (0..=u16::MAX).step_by(3) {
             let ask = f.to_vip().icmp(request(f), 0, u32::from(n), Quote::Bytes(n.to_be_bytes().to_vec()));
             let ran = program.run(&ask.encode()).expect("runs");

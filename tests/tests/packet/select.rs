@@ -4,8 +4,9 @@ use lb_common::hash;
 use lb_common::net::{Addr, Be16};
 use lb_common::service::algorithm;
 use lb_tests::packet::case::{Case, check_all, opens};
+use lb_tests::packet::compare::Moved;
 use lb_tests::packet::layers::FIRST_REAL_PORT;
-use lb_tests::packet::program::Program;
+use lb_tests::packet::shelf;
 use lb_tests::packet::world::{DRAINING, UNHEALTHY, World};
 
 use crate::row::{CLIENT_PORT, Row, VIP_PORT, all};
@@ -87,12 +88,14 @@ fn random_draws_by_weight_from_those_eligible() {
     for row in all() {
         let mut world = weighted(row, algorithm::RANDOM, &[1, 3, 1]);
         world.backends[2].flags = DRAINING;
-        let program = Program::of(&world);
+        let program = shelf::borrow(&world);
+        let before = program.counts();
         const FLOWS: u16 = 2000;
         for i in 0..FLOWS {
             program.run(&row.first_from(1, CLIENT_PORT + i).encode()).expect("runs");
         }
-        let flows = |n: u32| program.counts().backends.get(&n).map_or(0, |t| t.flows);
+        let moved = Moved::between(&before, &program.counts());
+        let flows = |n: u32| moved.backends.get(&n).map_or(0, |d| d.2);
         assert_eq!(flows(1) + flows(2), u64::from(FLOWS), "{row:?}");
         // A quarter, give or take five standard deviations of a fair draw and the table's rounding.
         let share = flows(1) as f64 / f64::from(FLOWS);

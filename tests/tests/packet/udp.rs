@@ -68,9 +68,9 @@ fn empty_datagrams() {
 /// bytes is tried, so that the sum passes through zero on the way in and on the way out.
 #[test]
 fn a_sum_of_zero_is_sent_as_all_ones() {
-    use lb_tests::packet::program::Program;
+    use lb_tests::packet::shelf;
     let row = Row { family: Family::V4, protocol: proto::UDP, how: lb_common::service::forward::NAT };
-    let program = Program::of(&row.world(1));
+    let program = shelf::borrow(&row.world(1));
     let mut ones = 0;
     for n in 0..=u16::MAX {
         let ran = program.run(&row.first().payload(&n.to_be_bytes()).encode()).expect("runs");

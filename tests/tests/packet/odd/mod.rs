@@ -11,8 +11,9 @@ use lb_common::net::proto;
 use lb_common::service::forward;
 use lb_tests::packet::case::{Case, Expect, check_all, forwards, opens};
 use lb_tests::packet::cast::{BALANCER, Family, backend_mac};
+use lb_tests::packet::compare::Moved;
 use lb_tests::packet::layers::Frame;
-use lb_tests::packet::program::Program;
+use lb_tests::packet::shelf;
 use lb_tests::packet::world::World;
 
 /// Numbers of services of the odd world; 2 is UDP's NAT.
@@ -96,7 +97,7 @@ fn odd_packets_leave_a_flow_alone() {
 /// Frames shorter than an Ethernet header never reach a program: the kernel refuses to run them.
 #[test]
 fn less_than_an_ethernet_header() {
-    let program = Program::of(&world(Family::V4));
+    let program = shelf::borrow(&world(Family::V4));
     for n in 1..14 {
         let e = program.run(&vec![0xff; n]).expect_err("the kernel runs a frame without Ethernet header");
         assert_eq!(e.raw_os_error(), Some(nix::libc::EINVAL), "{n} bytes: {e}");
@@ -109,7 +110,8 @@ fn less_than_an_ethernet_header() {
 #[test]
 fn every_cut_and_every_flip_gets_one_verdict() {
     for family in lb_tests::packet::cast::FAMILIES {
-        let program = Program::of(&world(family));
+        let program = shelf::borrow(&world(family));
+        let before = program.counts();
         let good = [
             family.to_vip().tcp(PORT, NAT_PORT, "S").tcp_options(&[2, 4, 5, 0xb4]).payload(b"data"),
             family.to_vip().udp(PORT, NAT_PORT, b"data"),
@@ -140,7 +142,7 @@ fn every_cut_and_every_flip_gets_one_verdict() {
                 }
             }
         }
-        let verdicts: u64 = program.counts().verdicts.values().sum();
+        let verdicts: u64 = Moved::between(&before, &program.counts()).verdicts.values().sum();
         assert_eq!(verdicts, ran, "{family:?}: one verdict a packet");
     }
 }
