@@ -1,4 +1,4 @@
-//! `explain` says what the kernel then does: the same questions to both, over the same maps. Needs root.
+//! `explain` says what the kernel then does: both asked over the same maps, in a network namespace of its own. Needs root.
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr};
