@@ -25,6 +25,9 @@ enum What {
     Forward {
         #[arg(long, default_value_t = 5)]
         rounds: u32,
+        /// One part alone: packets, connections or proxies
+        #[arg(long)]
+        only: Option<String>,
     },
 }
 
@@ -37,14 +40,21 @@ pub(crate) fn run(bench: &Bench) -> Result<ExitCode> {
     println!("bench: building");
     let packages = ["-p", "lb", "-p", "lb-tests", "-p", "lb-bench", "--bins"];
     shell::run(shell::cargo().args(["build", "--quiet", "--release"]).args(packages))?;
+    let mut only = None;
     let runs: &[(&str, u32)] = match &bench.what {
         Some(What::Packet { rounds }) => &[("packet", *rounds)],
-        Some(What::Forward { rounds }) => &[("forward", *rounds)],
+        Some(What::Forward { rounds, only: part }) => {
+            only = part.as_deref();
+            &[("forward", *rounds)]
+        }
         None => &[("packet", 7), ("forward", 5)],
     };
     for (what, rounds) in runs {
         let mut c = shell::command(house::program("lb-bench", true)?);
         c.args([*what, "--rounds", &rounds.to_string()]);
+        if let Some(part) = only {
+            c.args(["--only", part]);
+        }
         c.arg("--out").arg(house::target()?.join("bench"));
         c.env("LB_BIN", house::program("lb", true)?);
         if !shell::status(&mut c)?.success() {

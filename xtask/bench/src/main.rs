@@ -25,7 +25,13 @@ enum What {
     /// Nanoseconds per packet of the XDP program, by BPF_PROG_TEST_RUN
     Packet(Common),
     /// Packets, connections and bytes a second through real interfaces, beside others
-    Forward(Common),
+    Forward {
+        #[command(flatten)]
+        common: Common,
+        /// One part alone
+        #[arg(long, value_enum)]
+        only: Option<forward::Part>,
+    },
 }
 
 #[derive(Debug, clap::Args)]
@@ -41,7 +47,7 @@ struct Common {
 fn main() -> ExitCode {
     let done: Result<()> = match Options::parse().what {
         What::Packet(c) => packet::run(c.rounds, &c.out),
-        What::Forward(c) => forward::run(c.rounds, &c.out),
+        What::Forward { common: c, only } => forward::run(c.rounds, &c.out, only),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -39,7 +39,17 @@ impl Series {
     }
 }
 
-pub(crate) fn run(rounds: u32, out: &Path) -> Result<()> {
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Part {
+    /// The closed loop
+    Packets,
+    /// New connections by data plane
+    Connections,
+    /// The userspace engine beside HAProxy and nginx
+    Proxies,
+}
+
+pub(crate) fn run(rounds: u32, out: &Path, only: Option<Part>) -> Result<()> {
     if rounds < 5 {
         bail!("fewer than 5 rounds say nothing");
     }
@@ -49,13 +59,18 @@ pub(crate) fn run(rounds: u32, out: &Path) -> Result<()> {
     if cpus.balancer == cpus.others {
         println!("one CPU only: the balancer shares it with clients and backends, and the figures suffer");
     }
-    let ring = ring::run(rounds, cpus)?;
-    let kernel = sockets::kernel_paths(rounds, cpus)?;
-    let (connections, bytes) = sockets::proxies(rounds, cpus)?;
-    let report = json!({
-        "machine": report::machine(), "rounds": rounds,
-        "packets": ring, "connections": kernel, "proxies": { "connections": connections, "bytes": bytes },
-    });
+    let mut report = json!({ "machine": report::machine(), "rounds": rounds });
+    let wanted = |part| only.is_none_or(|o| o == part);
+    if wanted(Part::Packets) {
+        report["packets"] = ring::run(rounds, cpus)?;
+    }
+    if wanted(Part::Connections) {
+        report["connections"] = sockets::kernel_paths(rounds, cpus)?;
+    }
+    if wanted(Part::Proxies) {
+        let (connections, bytes) = sockets::proxies(rounds, cpus)?;
+        report["proxies"] = json!({ "connections": connections, "bytes": bytes });
+    }
     report::write(out, "forward.json", &report)
 }
 
@@ -82,15 +97,16 @@ pub(crate) fn show(title: &str, series: &[Series], unit: &Unit, reference: &str)
         let cost = |samples: &[f64]| {
             Spread::of(samples).map_or(String::from("–"), |c| format!("{:.1}", c.median * unit.cost_per))
         };
-        rows.push(vec![
+        let mut row = vec![
             s.name.clone(),
             format!("{:.2}", rate.median * unit.per),
             format!("{:.2}–{:.2}", rate.min * unit.per, rate.max * unit.per),
             base.map_or(String::from("–"), |b| format!("{:.2}", rate.median / b)),
-            cost(&s.process),
-            cost(&s.cpu),
-            s.failed.to_string(),
-        ]);
+        ];
+        if !unit.cost.is_empty() {
+            row.extend([cost(&s.process), cost(&s.cpu), s.failed.to_string()]);
+        }
+        rows.push(row);
         out.push(json!({
             "name": s.name, "per_second": rate.json(), "times_reference": base.map(|b| rate.median / b),
             "process_cpu_seconds_per_unit": Spread::of(&s.process).map(|c| c.json()),
@@ -100,6 +116,7 @@ pub(crate) fn show(title: &str, series: &[Series], unit: &Unit, reference: &str)
     let times = format!("× {reference}");
     let process = format!("process {}", unit.cost);
     let cpu = format!("its CPU {}", unit.cost);
-    report::table(&["", unit.rate, "min–max", &times, &process, &cpu, "failed"], &rows);
+    let head = ["", unit.rate, "min–max", &times, &process, &cpu, "failed"];
+    report::table(if unit.cost.is_empty() { &head[..4] } else { &head }, &rows);
     json!({ "reference": reference, "targets": out })
 }

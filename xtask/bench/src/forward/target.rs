@@ -186,7 +186,7 @@ fn haproxy(lab: &Lab) -> String {
         let _ = writeln!(servers, "  server b{i} {b}");
     }
     format!(
-        "global\n  nbthread 1\n  maxconn 20000\ndefaults\n  mode tcp\n  option splice-auto\n  timeout connect 5s\n  \
+        "global\n  nbthread 1\n  maxconn 4000\ndefaults\n  mode tcp\n  option splice-auto\n  timeout connect 5s\n  \
          timeout client 60s\n  timeout server 60s\nfrontend in\n  bind {}\n  default_backend web\nbackend web\n  balance \
          roundrobin\n{servers}",
         service()
@@ -198,7 +198,7 @@ fn nginx(lab: &Lab, dir: &Path) -> String {
     let dir = dir.display();
     format!(
         "load_module /usr/lib/nginx/modules/ngx_stream_module.so;\ndaemon off;\nworker_processes 1;\nuser root;\npid \
-         {dir}/nginx.pid;\nerror_log {dir}/nginx.log crit;\nevents {{ worker_connections 20000; }}\nstream {{\n  upstream \
+         {dir}/nginx.pid;\nerror_log {dir}/nginx.log crit;\nevents {{ worker_connections 4000; }}\nstream {{\n  upstream \
          web {{\n{servers}  }}\n  server {{\n    listen {} backlog=4096;\n    proxy_pass web;\n  }}\n}}\n",
         service()
     )
