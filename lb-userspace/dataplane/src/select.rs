@@ -2,8 +2,8 @@
 
 use lb_model::{Host, PlaneChoice};
 
-use crate::ebpf::EbpfPlane;
 use crate::ebpf::attach::Mode;
+use crate::ebpf::{EbpfPlane, pins};
 use crate::plane::{DataPlane, PlaneError};
 use crate::user::UserPlane;
 
@@ -76,7 +76,18 @@ fn xdp(host: &Host, mode: Mode, reason: String) -> Result<Started, PlaneError> {
 }
 
 fn userspace(host: &Host, reason: String) -> Result<Started, PlaneError> {
-    Ok(Started { plane: Box::new(UserPlane::start(host)?), reason, notes: Vec::new() })
+    // An XDP program that an earlier lb left would go on taking the packets away from the sockets.
+    let mut notes = Vec::new();
+    if host.pin_dir.exists() {
+        match pins::detach(&host.pin_dir) {
+            Ok(Some(n)) => {
+                notes.push(format!("took the XDP program of an earlier lb off, with its flows; interfaces freed: {n}"));
+            }
+            Ok(None) => {}
+            Err(e) => tracing::warn!("an XDP program of another lb may take packets away from this one: {e}"),
+        }
+    }
+    Ok(Started { plane: Box::new(UserPlane::start(host)?), reason, notes })
 }
 
 /// The privilege that XDP needs and this process lacks.

@@ -321,6 +321,19 @@ fn a_strangers_program_is_left_alone() {
 }
 
 #[test]
+fn two_do_not_share_their_pins() {
+    let place = Place::new("claim");
+    let first = place.start();
+    let said = |e: PlaneError| e.to_string();
+    assert!(EbpfPlane::start(&place.host, Mode::Native).map_err(said).is_err_and(|e| e.contains("another lb")));
+    assert!(pins::detach(&place.host.pin_dir).map_err(said).is_err_and(|e| e.contains("another lb")));
+    assert!(place.program().is_some());
+    drop(first);
+    assert_eq!(pins::detach(&place.host.pin_dir).expect("detached"), Some(1));
+    assert_eq!(pins::detach(&place.host.pin_dir).expect("nothing"), None);
+}
+
+#[test]
 fn pins_need_a_bpf_file_system() {
     assert!(
         matches!(pins::prepare(Path::new("/tmp/lb")), Err(PlaneError::Unavailable { why, .. }) if why.contains("/sys/fs/bpf"))

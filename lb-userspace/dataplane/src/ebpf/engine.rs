@@ -11,11 +11,11 @@ use lb_model::Host;
 use super::attach::{self, Mode};
 use super::hops::{Hop, Hops};
 use super::interfaces;
-use super::load::{KernelLog, LoadOptions, Loaded, PROGRAM, Programs};
+use super::load::{KernelLog, LoadOptions, Loaded, PROGRAM, Programs, absent};
 use super::netlink::LinkState;
-use super::object::OBJECT;
+use super::object::{self, OBJECT};
 use super::pass::Passes;
-use super::pins;
+use super::pins::{self, Claim};
 use super::ports::NatPorts;
 use super::publish::Publisher;
 use super::{adopt, records};
@@ -32,6 +32,7 @@ const MAX_LINKS: usize = 256;
 pub struct EbpfPlane {
     mode: Mode,
     pin_dir: PathBuf,
+    claim: Claim,
     state_dir: PathBuf,
     pub(super) publisher: Publisher,
     pub(super) passes: Passes,
@@ -52,9 +53,13 @@ impl EbpfPlane {
     /// # Errors
     /// [`PlaneError::Unavailable`] where the host or one of the interfaces lacks something.
     pub fn start(host: &Host, mode: Mode) -> Result<Self, PlaneError> {
+        if !object::is_present() {
+            return Err(absent());
+        }
         let hops = Hops::open().map_err(|source| PlaneError::Kernel { call: "opening netlink".into(), source })?;
         let links = interfaces::configured(host, hops.links())?;
         pins::prepare(&host.pin_dir)?;
+        let claim = pins::claim(&host.pin_dir)?;
         let mut notes = Vec::new();
         let books = adopt::consider(host, OBJECT, &mut notes)?;
         let options = LoadOptions {
@@ -70,10 +75,11 @@ impl EbpfPlane {
             adopt::restore(&mut publisher, books, &host.snat_addresses)?;
             notes.push("took over the flows and counters of an earlier lb".into());
         }
-        let attached = interfaces::attach_all(&mut programs, &links, mode, host)?;
+        let attached = interfaces::attach_all(&mut programs, &links, mode, host, &claim)?;
         let mut plane = Self {
             mode,
             pin_dir: host.pin_dir.clone(),
+            claim,
             state_dir: host.state_dir.clone(),
             publisher,
             passes: Passes::default(),
@@ -288,7 +294,7 @@ impl DataPlane for EbpfPlane {
                 "the XDP program goes on forwarding on {names}; the next lb run takes it over, and `lb detach` takes it off"
             ));
         }
-        pins::detach(&self.pin_dir)?;
+        pins::remove(&self.pin_dir, &self.claim)?;
         let _absent = std::fs::remove_file(records::path(&self.state_dir));
         Ok(format!("detached from {names}; nothing is forwarded any more"))
     }

@@ -8,7 +8,7 @@ use super::attach::{self, Mode};
 use super::load::{PROGRAM, Programs, unavailable};
 use super::netlink::LinkState;
 use super::object::OBJECT;
-use super::pins::{self, Left};
+use super::pins::{self, Claim, Left};
 use crate::plane::{InterfaceStatus, PlaneError};
 
 type Links = BTreeMap<u32, LinkState>;
@@ -31,6 +31,7 @@ pub(super) fn attach_all(
     links: &[LinkState],
     mode: Mode,
     host: &Host,
+    claim: &Claim,
 ) -> Result<Vec<InterfaceStatus>, PlaneError> {
     let program = programs.get(PROGRAM)?;
     let mut out: Vec<InterfaceStatus> = Vec::new();
@@ -57,7 +58,7 @@ pub(super) fn attach_all(
                     && pins::links(&host.pin_dir).is_empty()
                 {
                     // Nothing is attached: maps left behind would only hold memory.
-                    let _stays = pins::detach(&host.pin_dir);
+                    let _stays = pins::remove(&host.pin_dir, claim);
                 }
                 return Err(e);
             }

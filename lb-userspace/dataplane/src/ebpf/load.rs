@@ -124,7 +124,7 @@ impl Loaded {
     /// [`PlaneError::Unavailable`] without the kernel's half, the privilege or the kernel's consent.
     pub fn load(options: &LoadOptions<'_>) -> Result<Self, PlaneError> {
         if options.object.is_empty() {
-            return Err(unavailable("eBPF", "this lb was built without the eBPF toolchain (cargo xtask setup)".into()));
+            return Err(absent());
         }
         // Before 5.11 maps counted against this limit; since then the call changes nothing.
         let _refused = setrlimit(Resource::RLIMIT_MEMLOCK, RLIM_INFINITY, RLIM_INFINITY);
@@ -178,6 +178,11 @@ impl Loaded {
         out.truncate(result.data_size_out as usize);
         Ok(Outcome { action: result.return_value, packet: out })
     }
+}
+
+/// This binary has no kernel's half.
+pub(super) fn absent() -> PlaneError {
+    unavailable("eBPF", "this lb was built without the eBPF toolchain (cargo xtask setup)".into())
 }
 
 pub(super) fn unavailable(what: &str, why: String) -> PlaneError {

@@ -1,12 +1,15 @@
 //! Pins: maps and links that outlive the process, in a directory of a BPF file system.
 
 use std::collections::HashMap;
+use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 
 use aya::maps::{Array, Map, MapData, MapInfo};
 use lb_common::layout;
 use lb_common::maps::{ALL, Settings};
+use nix::errno::Errno;
+use nix::fcntl::{Flock, FlockArg};
 use nix::mount::{MsFlags, mount};
 use nix::sys::statfs::{BPF_FS_MAGIC, statfs};
 
@@ -42,6 +45,28 @@ pub fn prepare(dir: &Path) -> Result<(), PlaneError> {
 fn is_bpffs(dir: &Path) -> bool {
     let existing = dir.ancestors().find(|d| d.exists());
     existing.and_then(|d| statfs(d).ok()).is_some_and(|s| s.filesystem_type() == BPF_FS_MAGIC)
+}
+
+/// The right to change what is pinned in a directory; one process has it, and it ends with the process.
+#[derive(Debug)]
+pub struct Claim {
+    _lock: Flock<File>,
+}
+
+/// Claims `dir`.
+///
+/// # Errors
+/// [`PlaneError::Unavailable`] if another `lb` is at work there.
+pub fn claim(dir: &Path) -> Result<Claim, PlaneError> {
+    let what = format!("pin_dir {}", dir.display());
+    let file = File::open(dir).map_err(|e| unavailable(&what, e.to_string()))?;
+    match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+        Ok(lock) => Ok(Claim { _lock: lock }),
+        Err((_, Errno::EWOULDBLOCK)) => {
+            Err(unavailable(&what, "another lb is at work there; give this one a pin_dir of its own".into()))
+        }
+        Err((_, e)) => Err(unavailable(&what, e.to_string())),
+    }
 }
 
 /// What an earlier `lb` has left.
@@ -140,12 +165,24 @@ pub fn forget_maps(dir: &Path) -> Result<usize, PlaneError> {
     Ok(n)
 }
 
-/// Takes everything off that is pinned in `dir`: links first, which detaches the programs, then the maps. Says how many
-/// interfaces were freed; `None`: there was nothing.
+/// Takes everything off that an `lb` which runs no more has pinned in `dir`. Says how many interfaces were freed; `None`:
+/// there was nothing.
+///
+/// # Errors
+/// If another `lb` is at work there, or a pin cannot be removed.
+pub fn detach(dir: &Path) -> Result<Option<usize>, PlaneError> {
+    if !dir.exists() {
+        return Ok(None);
+    }
+    let claim = claim(dir)?;
+    remove(dir, &claim)
+}
+
+/// Links first, which detaches the programs, then the maps, then the directory.
 ///
 /// # Errors
 /// If a pin cannot be removed.
-pub fn detach(dir: &Path) -> Result<Option<usize>, PlaneError> {
+pub fn remove(dir: &Path, _claim: &Claim) -> Result<Option<usize>, PlaneError> {
     let links = links(dir);
     for (_, path) in &links {
         unpin(path).map_err(|source| PlaneError::Kernel { call: format!("detaching {}", path.display()), source })?;
