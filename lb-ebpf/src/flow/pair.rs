@@ -7,13 +7,16 @@ use lb_common::hash;
 use lb_common::net::{Be16, proto};
 use lb_common::reason::Reason;
 use lb_common::service::{Service, forward};
+use lb_common::time::age;
 
 use super::table;
-use crate::maps::{BACKENDS, SCRATCH, SETTINGS, SNAT, Scratch};
+use crate::maps::{BACKENDS, SCRATCH, SERVICE, SETTINGS, SNAT, Scratch};
 use crate::packet::{Packet, access};
 
 /// Source ports tried before a new flow is refused.
 const CLAIM_TRIES: u32 = 16;
+/// Ticks (about a second) after which a port of a half-open flow may be given to another.
+const RECLAIM_AGE: u32 = 1024;
 
 /// The key of a flow's other half, from the key and value of this one.
 #[inline(always)]
@@ -138,7 +141,42 @@ fn claim(scratch: &mut Scratch, packet: &Packet, backend: &Backend) -> Result<()
         }
         h = h.wrapping_mul(0x9e37_79b1).wrapping_add(0x7f4a_7c15);
     }
-    Err(Reason::NatExhausted)
+    reclaim(packet)
+}
+
+/// Takes the port that was tried last from a flow that has been waiting for its backend for a second or more: half-open
+/// flows are the first to go, else a flood of them would hold all ports until they age.
+///
+/// Two CPUs may take the same port at once; the later one has it, and the other flow's answers are lost.
+#[inline(never)]
+fn reclaim(packet: &Packet) -> Result<(), Reason> {
+    let Some(scratch) = SCRATCH.get_ptr_mut(0) else { return Err(Reason::NatExhausted) };
+    // SAFETY: this CPU's own scratch, used by nobody else until the program ends.
+    let scratch = unsafe { &mut *scratch };
+    let Some(held) = table::fresh(&scratch.reply_key, packet.v4) else { return Err(Reason::NatExhausted) };
+    // SAFETY: a valid pointer to a map value, only read here.
+    let held = unsafe { &*held };
+    if held.state != state::FRESH || age(scratch.reply.created, held.last_seen) < RECLAIM_AGE {
+        return Err(Reason::NatExhausted);
+    }
+    let Some(service) = SERVICE.get(u32::from(held.service)) else { return Err(Reason::NatExhausted) };
+    scratch.forward_key = FlowKey6 {
+        src: held.peer,
+        dst: service.vip,
+        src_port: held.peer_port,
+        dst_port: held.vip_port,
+        protocol: scratch.reply_key.protocol,
+    };
+    table::remove_fresh(&scratch.forward_key, packet.v4);
+    if table::put_fresh(&scratch.reply_key, packet.v4, &scratch.reply).is_err() {
+        return Err(Reason::NatExhausted);
+    }
+    // As in `claim`: its holder may have been on the way to the established.
+    if table::established(&scratch.reply_key, packet.v4).is_some() {
+        table::remove_fresh(&scratch.reply_key, packet.v4);
+        return Err(Reason::NatExhausted);
+    }
+    Ok(())
 }
 
 /// Sees to it that a flow's other half exists and, for the reply half, that it knows the client's present next hop. Called

@@ -267,7 +267,25 @@ fn ports_of_nat_run_out_and_come_back() {
         let case = case.send("another", second, drop(1, Reason::NatExhausted)).held(0, 2);
         stays(row, case)
     };
-    let cases = nat().flat_map(|r| [case(r), other_backend(r), held_by_established(r)]);
+    // A flow that has waited for a second gives its port up; one that was answered, or is young, does not.
+    let held_by_half_open = |row: Row| {
+        let second = row.first_from(2, CLIENT_PORT);
+        let case = row.on("one port of NAT, half-open", row.world(1).nat_ports(30_000, 1));
+        let case = case.send("a flow", row.first(), opens(1, 1, row.out(row.first(), 1, A)));
+        let case = case.send("another", second.clone(), drop(1, Reason::NatExhausted));
+        let case = case.then("a second passes", |p| {
+            for (table, key, mut flow) in p.flows() {
+                flow.last_seen = flow.last_seen.wrapping_sub(1100);
+                p.put_flow(table, &key, flow);
+            }
+        });
+        let wanted = row.out(second.clone(), 1, 30_000);
+        let case = case.send("the other again", second, opens(1, 1, wanted)).held(2, 0);
+        let answer = row.answer(1, 30_000);
+        let wanted = row.back(answer.clone()).between(row.family.vip(), row.family.client(2));
+        case.send("its answer", answer, sends(1, Reason::Returned, wanted))
+    };
+    let cases = nat().flat_map(|r| [case(r), other_backend(r), held_by_established(r), held_by_half_open(r)]);
     check_all("NAT ports", &cases.collect::<Vec<_>>());
 }
 

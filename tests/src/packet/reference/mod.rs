@@ -292,6 +292,9 @@ impl Reference {
             counted: false,
         };
         if let Some(reply) = reply {
+            if let Some(holder) = self.replies.get(&reply).map(|t| self.flows[t]) {
+                self.forget(&holder);
+            }
             self.replies.insert(reply, p.tuple);
         }
         self.flows.insert(p.tuple, flow);

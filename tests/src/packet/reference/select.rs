@@ -9,6 +9,7 @@ use lb_common::reason::Reason;
 use lb_common::service::algorithm;
 
 use super::parse::{Packet, Parsed, Tuple, parse};
+use super::tcp::State;
 use super::{Reference, Seen, Verdict, stop};
 use crate::packet::program::action;
 
@@ -110,6 +111,9 @@ impl Reference {
             return Err(format!("{} is no source address towards backend {backend}", reply.dst));
         }
         match self.replies.get(&reply) {
+            // A flow that waits for its backend gives its port up when few are left (and when it has waited for a
+            // second, which is not known here).
+            Some(t) if self.flows[t].connection.state == State::Fresh && self.is_short(p, backend) => Ok(reply),
             Some(holder) => Err(format!("{reply:?} is held by {holder:?}")),
             None => Ok(reply),
         }
@@ -126,12 +130,15 @@ impl Reference {
         // Which backend `random` drew does not show in a refusal.
         let drawn = self.world.pools[pool].algorithm == algorithm::RANDOM;
         let may_be: &[u32] = if drawn { &self.tables[pool] } else { &[backend] };
-        let (held, all) =
-            (|b| self.held_towards(p, b), |b| usize::from(self.world.nat_ports.1) * self.sources(b).len());
-        if may_be.iter().any(|b| held(*b) * 2 >= all(*b)) {
+        if may_be.iter().any(|b| self.is_short(p, *b)) {
             return Ok(stop(action::DROP, n, Reason::NatExhausted));
         }
         Err(format!("NAT gave up towards one of {may_be:?} with most ports free"))
+    }
+
+    /// Half of the ports towards a backend are taken, or more.
+    fn is_short(&self, p: &Packet, backend: u32) -> bool {
+        self.held_towards(p, backend) * 2 >= usize::from(self.world.nat_ports.1) * self.sources(backend).len()
     }
 
     fn held_towards(&self, p: &Packet, backend: u32) -> usize {
