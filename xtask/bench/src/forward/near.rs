@@ -31,7 +31,11 @@ pub(crate) fn backend(n: u8) -> IpAddr {
 pub(crate) enum Near {
     Program(Box<Ebpf>),
     /// The engine lives on a thread of its own, inside the namespace.
-    Engine(mpsc::Sender<()>, JoinHandle<Result<()>>),
+    Engine {
+        stop: mpsc::Sender<()>,
+        thread: JoinHandle<Result<()>>,
+        _pass: Option<Box<Ebpf>>,
+    },
     Rules(Box<Ebpf>),
 }
 
@@ -39,18 +43,19 @@ impl Near {
     pub(crate) fn start(end: End, lab: &Lab) -> Result<Self> {
         match end {
             End::Bare => Ok(Self::Program(attach(lab, "floor_tx")?)),
+            // Where nothing of XDP is at work, a program that passes everything is: a veth wakes its peer for frames sent
+            // by XDP only if the peer has a program.
             End::Nftables => {
-                // A program that passes everything, so that the driver takes what the far end sends by XDP.
                 let pass = attach(lab, "bench_pass")?;
                 rules(lab)?;
                 Ok(Self::Rules(pass))
             }
-            End::Lb(choice, forward) => {
-                if choice == PlaneChoice::Userspace {
-                    lab.services_local_to_balancer()?;
-                }
-                engine(lab, choice, forward)
+            End::Lb(PlaneChoice::Userspace, forward) => {
+                lab.services_local_to_balancer()?;
+                let pass = attach(lab, "bench_pass")?;
+                engine(lab, PlaneChoice::Userspace, forward, Some(pass))
             }
+            End::Lb(choice, forward) => engine(lab, choice, forward, None),
         }
     }
 
@@ -61,7 +66,7 @@ impl Near {
                 drop(program);
                 lab.balancer().run("nft", &["flush", "ruleset"])?;
             }
-            Self::Engine(stop, thread) => {
+            Self::Engine { stop, thread, .. } => {
                 let _ = stop.send(());
                 thread.join().map_err(|_| anyhow::anyhow!("the engine's thread panicked"))??;
                 let _ =
@@ -80,14 +85,13 @@ fn attach(lab: &Lab, name: &str) -> Result<Box<Ebpf>> {
     Ok(Box::new(bench))
 }
 
-fn engine(lab: &Lab, choice: PlaneChoice, forward: Forward) -> Result<Near> {
+fn engine(lab: &Lab, choice: PlaneChoice, forward: Forward, pass: Option<Box<Ebpf>>) -> Result<Near> {
     let (stop, stopped) = mpsc::channel();
     let (tell, told) = mpsc::channel();
     let pins = format!("/sys/fs/bpf/lbt-{}-ring", std::process::id());
     let host =
         Host { interfaces: vec![NEAR.to_owned()], data_plane: choice, pin_dir: pins.clone().into(), ..Host::default() };
     let thread = lab.balancer().start(move || {
-        // Where the userspace engine needs a second program on the wire, the kernel's own path does.
         let started = lb_dataplane::start(&host);
         let mut plane = match started.context("the engine does not start").and_then(|s| load(s.plane, forward)) {
             Ok(plane) => plane,
@@ -110,7 +114,7 @@ fn engine(lab: &Lab, choice: PlaneChoice, forward: Forward) -> Result<Near> {
         Ok(())
     })?;
     match told.recv_timeout(Duration::from_secs(20)).context("the engine says nothing") {
-        Ok(Ok(())) => Ok(Near::Engine(stop, thread)),
+        Ok(Ok(())) => Ok(Near::Engine { stop, thread, _pass: pass }),
         Ok(Err(e)) | Err(e) => Err(e),
     }
 }
