@@ -1,6 +1,6 @@
 //! Many flows at once, each from a source of its own: who answered each, and did the answer come from where it should.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::io::ErrorKind;
 use std::net::{SocketAddr, UdpSocket};
 use std::time::Duration;
@@ -44,12 +44,13 @@ pub struct Flows {
     count: u32,
     stride: u32,
     patience: Duration,
+    held: usize,
 }
 
 impl Flows {
     #[must_use]
     pub const fn new(to: SocketAddr, protocol: Protocol, first: u32, count: u32) -> Self {
-        Self { to, protocol, first, count, stride: 1, patience: BOUND }
+        Self { to, protocol, first, count, stride: 1, patience: BOUND, held: 0 }
     }
     /// All from the address of flow `first`, from other ports.
     #[must_use]
@@ -60,6 +61,11 @@ impl Flows {
     #[must_use]
     pub const fn patience(self, patience: Duration) -> Self {
         Self { patience, ..self }
+    }
+    /// TCP: so many stay open; each further one closes the oldest. Balancing by load needs a load to go by.
+    #[must_use]
+    pub const fn held(self, held: usize) -> Self {
+        Self { held, ..self }
     }
 }
 
@@ -116,20 +122,32 @@ async fn tcp(flows: Flows) -> Result<Outcome> {
     let asked = stream::iter(sources(flows)).map(|from| async move { (from, ask(from, flows).await) });
     let mut answered = asked.buffer_unordered(AT_ONCE);
     let mut out = Outcome::default();
+    let mut open = VecDeque::new();
     while let Some((from, result)) = answered.next().await {
-        out.add(from, result);
+        out.add(
+            from,
+            result.map(|(name, talk)| {
+                open.push_back(talk);
+                name
+            }),
+        );
+        if open.len() > flows.held
+            && let Some(oldest) = open.pop_front()
+        {
+            oldest.reset()?;
+        }
     }
+    open.into_iter().try_for_each(Talk::reset)?;
     Ok(out)
 }
 
-async fn ask(from: SocketAddr, flows: Flows) -> Result<String> {
+async fn ask(from: SocketAddr, flows: Flows) -> Result<(String, Talk)> {
     let Flows { to, patience, .. } = flows;
     let mut talk = Talk::open(from, to, patience).await?;
     let who = tokio::time::timeout(patience, talk.who()).await;
     let (name, _) =
         who.with_context(|| format!("{from} -> {to}: no answer"))?.with_context(|| format!("{from} -> {to}"))?;
-    talk.reset()?;
-    Ok(name)
+    Ok((name, talk))
 }
 
 fn udp(flows: Flows) -> Result<Outcome> {

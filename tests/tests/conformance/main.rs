@@ -63,7 +63,7 @@ fn conforms(setup: Setup) -> Result<()> {
         let to = setup.service(case);
         let sizes = if case.algorithm == ALGORITHMS[0] { 16 } else { 0 };
         let count = shares::flows(case.algorithm);
-        let flows = Flows::new(to, setup.protocol, numbers(count), count);
+        let flows = Flows::new(to, setup.protocol, numbers(count), count).held(shares::held(case.algorithm));
         let outcome = spread(lab.client(), flows)?;
         let opened = u64::from(count) + if sizes > 0 { bodies_whole(&lab, setup, to, numbers(sizes))? } else { 0 };
         let counted = flows_total(&daemon, &setup.name(case))?;
@@ -106,7 +106,7 @@ fn userspace_refuses_direct_return_by_name() -> Result<()> {
     daemon.write(&setup.config_of(&[case]))?;
     ensure!(daemon.run().is_err(), "lb run started with a service that its engine cannot carry");
     let (log, status) = (daemon.log(), daemon.wait()?);
-    ensure!(status.code() == Some(1), "{status}: {log}");
-    ensure!(log.contains(&setup.name(case)) && log.contains("dsr"), "names neither service nor reason: {log}");
+    ensure!(status.code() == Some(2), "{status}: {log}");
+    ensure!(log.contains("lb.toml:") && log.contains("dsr"), "names neither place nor reason: {log}");
     Ok(())
 }
