@@ -91,7 +91,7 @@ pub(crate) fn show(title: &str, series: &[Series], unit: &Unit, reference: &str)
     let mut out = Vec::new();
     for s in series {
         let Some(rate) = Spread::of(&s.rate) else {
-            rows.push(vec![s.name.clone(), "not possible".into()]);
+            rows.push(vec![s.name.clone(), "not measured".into()]);
             continue;
         };
         let cost = |samples: &[f64]| {

@@ -67,7 +67,6 @@ impl Bench {
             for setting in ["net.ipv4.tcp_max_tw_buckets=8192", "net.core.somaxconn=4096", "net.ipv4.tcp_tw_reuse=1"] {
                 host.run("sysctl", &["-qw", setting])?;
             }
-            host.run("sysctl", &["-qw", "net.ipv4.ip_local_port_range=1024 65000"])?;
             if offloads {
                 host.run("ethtool", &["-K", "eth0", "tx", "on", "tso", "on", "gso", "on", "gro", "on"])?;
             }
