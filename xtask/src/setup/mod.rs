@@ -30,7 +30,7 @@ const PROGRAMS: [(&str, &str, Scope); 10] = [
     ("nsenter", "util-linux", Scope::Lab),
     ("taskset", "util-linux", Scope::Bench),
     ("haproxy", "haproxy", Scope::Bench),
-    ("nginx", "nginx-light", Scope::Bench),
+    ("nginx", "nginx", Scope::Bench),
     ("/usr/lib/nginx/modules/ngx_stream_module.so", "libnginx-mod-stream", Scope::Bench),
     ("wrk", "wrk", Scope::Bench),
 ];
