@@ -10,6 +10,7 @@ use futures_util::{StreamExt, stream};
 use nix::sys::socket::{setsockopt, sockopt};
 
 use super::lines::Talk;
+use crate::clock;
 use crate::lab::Host;
 use crate::lab::addresses::{CLIENTS, Family, flow_source};
 
@@ -154,25 +155,25 @@ fn udp(flows: Flows) -> Result<Outcome> {
     let mut out = Outcome::default();
     let mut sources = sources(flows).peekable();
     while sources.peek().is_some() {
-        let batch: Vec<(SocketAddr, UdpSocket)> = sources
-            .by_ref()
-            .take(AT_ONCE)
-            .map(|from| Ok((from, bound(from, flows.patience)?)))
-            .collect::<Result<_>>()?;
+        let batch: Vec<(SocketAddr, UdpSocket)> =
+            sources.by_ref().take(AT_ONCE).map(|from| Ok((from, bound(from)?))).collect::<Result<_>>()?;
         for (from, socket) in &batch {
             socket.send_to(from.to_string().as_bytes(), flows.to).with_context(|| format!("{from} -> {}", flows.to))?;
         }
+        let sent = clock::now();
         for (from, socket) in &batch {
+            // Patience is the batch's: what has not come by then has not come.
+            let left = flows.patience.saturating_sub(sent.elapsed()).max(Duration::from_millis(1));
+            socket.set_read_timeout(Some(left))?;
             out.add(*from, answer(socket, *from, flows.to));
         }
     }
     Ok(out)
 }
 
-fn bound(from: SocketAddr, patience: Duration) -> Result<UdpSocket> {
+fn bound(from: SocketAddr) -> Result<UdpSocket> {
     let socket = UdpSocket::bind(from).with_context(|| format!("cannot bind {from}"))?;
     setsockopt(&socket, sockopt::RcvBuf, &(16 << 10))?;
-    socket.set_read_timeout(Some(patience))?;
     Ok(socket)
 }
 

@@ -19,7 +19,7 @@ pub(crate) const PORT: u16 = 7000;
 const SERVICE_PORT: u16 = 8000;
 /// Long-lived flows of each protocol: enough that every backend has some.
 const LONG_LIVED: u32 = 40;
-const ASK_EVERY: Duration = Duration::from_millis(40);
+const ASK_EVERY: Duration = Duration::from_millis(100);
 /// New TCP connections a second, where the fault is not one of speed.
 pub(crate) const RATE: u32 = 500;
 
