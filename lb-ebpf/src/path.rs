@@ -114,7 +114,7 @@ fn known(packet: &Packet, entry: &Flow, backend: &Backend) -> Known {
     let lost = is_lost(backend);
     let down = lost || backend.flags & backend_flag::DOWN != 0;
     if packet.protocol() == proto::UDP {
-        return if down { Known::Anew } else { Known::Carry };
+        return if down || entry.state == state::RESET { Known::Anew } else { Known::Carry };
     }
     if tcp::opens(packet.tcp_flags) && (down || tcp::is_reusable(entry.state, entry.seen)) {
         return Known::Anew;

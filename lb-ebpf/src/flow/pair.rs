@@ -37,6 +37,14 @@ pub fn other_key(key: &FlowKey6, flow: &Flow, service: &Service, out: &mut FlowK
     true
 }
 
+/// Is `other`, found under the other key of a flow, really that flow's other half? A half that was evicted while the first
+/// lived on may have left its port to another flow.
+#[inline(always)]
+pub fn belongs(key: &FlowKey6, flow: &Flow, other: &Flow) -> bool {
+    let (end, port) = if flow.side == side::FORWARD { (&key.src, key.src_port) } else { (&key.dst, key.dst_port) };
+    other.side != flow.side && other.peer_port == port && other.peer == *end
+}
+
 /// The port a backend is spoken to on.
 #[inline(always)]
 pub fn backend_port(backend: &Backend, vip_port: Be16) -> Be16 {
@@ -191,9 +199,10 @@ pub fn heal(ctx: &XdpContext, packet: &Packet, flow: &Flow, service: &Service, f
     }
     let from_client = flow.side == side::FORWARD;
     if let Some(other) = super::find(&scratch.reply_key, packet.v4) {
-        if from_client {
-            // SAFETY: a valid pointer to a map value; at worst another CPU learns the same at the same time.
-            learn(ctx, unsafe { &mut *other.flow });
+        // SAFETY: a valid pointer to a map value; at worst another CPU learns the same at the same time.
+        let other = unsafe { &mut *other.flow };
+        if from_client && belongs(&packet.tuple, flow, other) {
+            learn(ctx, other);
         }
         return;
     }

@@ -38,9 +38,19 @@ pub fn promote(ctx: &XdpContext, packet: &Packet, flow: &mut Flow, service: &Ser
     }
     let number = u32::from(flow.service);
     let nat = service.forward == forward::NAT;
-    if nat && !promote_reply(ctx, scratch, packet, flow, service) {
-        count::verdict(number, Reason::FlowTableFull as u32);
-        return;
+    if nat {
+        match promote_reply(ctx, scratch, packet, flow, service) {
+            Reply::Moved => {}
+            Reply::Full => {
+                count::verdict(number, Reason::FlowTableFull as u32);
+                return;
+            }
+            Reply::Taken => {
+                // Its answers go to another flow; the client's next attempt opens a new one.
+                flow.state = state::RESET;
+                return;
+            }
+        }
     }
     if table::put_established(&packet.tuple, packet.v4, &scratch.forward).is_err() {
         if nat {
@@ -58,20 +68,33 @@ pub fn promote(ctx: &XdpContext, packet: &Packet, flow: &mut Flow, service: &Ser
     }
 }
 
+/// What became of the reply half.
+enum Reply {
+    Moved,
+    Full,
+    /// It had been evicted, and its port is another flow's now.
+    Taken,
+}
+
 #[inline(always)]
-fn promote_reply(ctx: &XdpContext, scratch: &mut Scratch, packet: &Packet, flow: &Flow, service: &Service) -> bool {
+fn promote_reply(ctx: &XdpContext, scratch: &mut Scratch, packet: &Packet, flow: &Flow, service: &Service) -> Reply {
     let key: &mut FlowKey6 = &mut scratch.reply_key;
     if !pair::other_key(&packet.tuple, flow, service, key) {
-        return false;
+        return Reply::Full;
     }
-    match table::fresh(key, packet.v4) {
+    if let Some(other) = super::find(key, packet.v4) {
         // SAFETY: a valid pointer to a map value, copied at once.
-        Some(reply) => super::copy(unsafe { &*reply }, &mut scratch.reply),
+        let other = unsafe { &*other.flow };
+        if !pair::belongs(&packet.tuple, flow, other) {
+            return Reply::Taken;
+        }
+        super::copy(other, &mut scratch.reply);
+    } else {
         // Evicted: made anew from this half.
-        None => pair::mirror(ctx, packet, flow, &mut scratch.reply),
+        pair::mirror(ctx, packet, flow, &mut scratch.reply);
     }
     scratch.reply.state = flow.state;
     scratch.reply.seen = flow.seen;
     scratch.reply.side = side::REPLY;
-    table::put_established(key, packet.v4, &scratch.reply).is_ok()
+    if table::put_established(key, packet.v4, &scratch.reply).is_ok() { Reply::Moved } else { Reply::Full }
 }

@@ -46,6 +46,9 @@ pub fn follow(packet: &Packet, flow: &mut Flow, service: &Service, flags: u8) {
     if let Some(other) = super::find(&other_key, packet.v4) {
         // SAFETY: a valid pointer to a map value; see the race at `Flow`.
         let other = unsafe { &mut *other.flow };
+        if !pair::belongs(&packet.tuple, flow, other) {
+            return;
+        }
         other.state = next;
         other.seen = (seen_now & !seen::COUNTED) | (other.seen & seen::COUNTED);
         if !from_client {
@@ -90,7 +93,11 @@ pub fn forget(packet: &Packet, flow: &mut Flow, service: &Service) {
     }
     if service.forward == forward::NAT {
         let mut other_key = FlowKey6::default();
-        if pair::other_key(&packet.tuple, flow, service, &mut other_key) {
+        if pair::other_key(&packet.tuple, flow, service, &mut other_key)
+            && let Some(other) = super::find(&other_key, packet.v4)
+            // SAFETY: a valid pointer to a map value, only read here.
+            && pair::belongs(&packet.tuple, flow, unsafe { &*other.flow })
+        {
             table::remove_established(&other_key, packet.v4);
             table::remove_fresh(&other_key, packet.v4);
         }
