@@ -19,7 +19,7 @@ pub(crate) fn run(demo: &Demo) -> Result<ExitCode> {
     }
     setup::ensure(setup::Scope::Lab)?;
     println!("demo: building");
-    shell::run(shell::cargo().args(["build", "--quiet", "-p", "lb", "-p", "lb-tests", "-p", "lb-demo", "--bins"]))?;
+    shell::run(shell::cargo().args(["build", "--quiet", "--bins"]).args(crate::suite::SELECTION))?;
     let mut c = shell::command(house::program("lb-demo", false)?);
     c.args(&demo.engines).env("LB_BIN", house::program("lb", false)?);
     Ok(if shell::status(&mut c)?.success() { ExitCode::SUCCESS } else { ExitCode::FAILURE })

@@ -18,7 +18,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
         bail!("network namespaces need root");
     }
     setup::ensure(setup::Scope::Lab)?;
-    shell::run(shell::cargo().args(["build", "--quiet", "-p", "lb", "-p", "lb-tests", "--bins"]))?;
+    shell::run(shell::cargo().args(["build", "--quiet", "--bins"]).args(crate::suite::SELECTION))?;
     let lab = house::program("lab", false)?;
     let status = shell::status(shell::command(lab).args(&args.words).env("LB_BIN", house::program("lb", false)?))?;
     Ok(ExitCode::from(status.code().and_then(|c| u8::try_from(c).ok()).unwrap_or(1)))

@@ -76,25 +76,20 @@ pub(crate) fn run(quick: bool) -> Result<ExitCode> {
     Ok(if report.sum.failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// The kernel's half builds for the BPF target only; the outside suites come later, one by one.
-const NOT_ROOMS: [&str; 2] = ["lb-ebpf", OUTSIDE];
+/// What every step builds from: all but the kernel's half, which builds for the BPF target only. One selection for all of
+/// them, because cargo unites features over what is selected: another one builds the dependencies once more.
+pub(crate) const SELECTION: [&str; 3] = ["--workspace", "--exclude", "lb-ebpf"];
+/// The package that looks at the product from outside; its suites come later, one by one.
 const OUTSIDE: &str = "lb-tests";
 
 /// The tests beside the code, and those of each room from outside.
 fn rooms(quick: bool) -> Result<Tally> {
-    let mut c = shell::cargo();
-    c.args(["test", "--no-fail-fast", "--workspace"]);
-    for package in NOT_ROOMS {
-        c.args(["--exclude", package]);
+    let mut names = vec!["--lib".to_owned(), "--bins".to_owned()];
+    // Of the test files, in a hurry, those that need no namespace.
+    for suite in suites()?.iter().filter(|s| s.package != OUTSIDE && (!quick || s.is_quick())) {
+        names.extend(["--test".to_owned(), suite.name.clone()]);
     }
-    if quick {
-        // Of the test files, those that need no namespace.
-        c.args(["--lib", "--bins"]);
-        for suite in suites()?.iter().filter(|s| !NOT_ROOMS.contains(&s.package.as_str()) && s.is_quick()) {
-            c.args(["--test", &suite.name]);
-        }
-    }
-    tests(&mut c)
+    tests(cargo_test().args(names))
 }
 
 /// A test target.
@@ -148,7 +143,7 @@ fn lab_suites(report: &mut Report, quick: bool) -> Result<()> {
     let mut built = false;
     report.step("build", || {
         // `--bins` for the lab's own programs; the suites find the product by `LB_BIN`.
-        let tally = check(shell::cargo().args(["build", "--quiet", "-p", "lb", "-p", OUTSIDE, "--bins"]))?;
+        let tally = check(shell::cargo().args(["build", "--quiet", "--bins"]).args(SELECTION))?;
         built = tally.failed == 0;
         Ok(tally)
     });
@@ -156,18 +151,15 @@ fn lab_suites(report: &mut Report, quick: bool) -> Result<()> {
         return Ok(());
     }
     let lb = house::program("lb", false)?;
-    if !quick {
-        report.step("lab itself", || tests(cargo_test(&["--lib", "--bins"]).env("LB_BIN", &lb)));
-    }
     for suite in chosen {
-        report.step(&suite.name, || tests(cargo_test(&["--test", &suite.name]).env("LB_BIN", &lb)));
+        report.step(&suite.name, || tests(cargo_test().args(["--test", &suite.name]).env("LB_BIN", &lb)));
     }
     Ok(())
 }
 
-fn cargo_test(which: &[&str]) -> Command {
+fn cargo_test() -> Command {
     let mut c = shell::cargo();
-    c.args(["test", "--no-fail-fast", "-p", OUTSIDE]).args(which);
+    c.args(["test", "--no-fail-fast"]).args(SELECTION);
     c
 }
 
