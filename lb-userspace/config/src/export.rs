@@ -120,6 +120,7 @@ fn health(out: &mut String, h: &HealthCheck) {
             }
             lines.put("expect", quoted(units::statuses(expect)));
         }
+        HealthKind::Https { .. } | HealthKind::Grpc { .. } => {}
         HealthKind::Udp { send, expect } => {
             lines.put("type", quoted("udp")).put("send", quoted(units::payload(send)));
             if let Some(expect) = expect {

@@ -140,7 +140,11 @@ fn pool() -> impl Strategy<Value = Pool> {
             // An address that is some host's.
             let ip = std::net::Ipv4Addr::from(0x0a00_0000 | ip >> 8);
             let text = host.map_or_else(|| format!("{ip}:{port}"), |h| format!("{h}:{port}"));
-            Backend { address: text.parse().expect("an address"), weight: Weight::new(weight).expect("a weight") }
+            Backend {
+                address: text.parse().expect("an address"),
+                weight: Weight::new(weight).expect("a weight"),
+                backup: false,
+            }
         });
         let backends = backends.filter(|b| seen.insert(b.address.clone())).collect();
         let mut pool = Pool::new(name, algorithm, backends).expect("a pool");
@@ -198,6 +202,7 @@ fn host() -> impl Strategy<Value = Host> {
             pin_dir,
             metrics: rest.2.map(|(ip, port)| (IpAddr::from(ip.to_be_bytes()), port).into()),
             snat_addresses: rest.3.into_iter().map(|a| [10, 1, (a >> 8) as u8, a as u8].into()).collect(),
+            ..Host::default()
         },
     )
 }
@@ -268,7 +273,7 @@ fn the_good_file_is_good() {
 fn addresses_of_every_form_are_exported() {
     for text in ["10.0.0.1:80", "[2001:db8::1]:80", "web.example:80"] {
         let address: BackendAddress = text.parse().expect("an address");
-        let backends = vec![Backend { address, weight: Weight::ONE }];
+        let backends = vec![Backend { address, weight: Weight::ONE, backup: false }];
         let pool = Pool::new("p".parse().expect("a name"), Algorithm::Random, backends).expect("a pool");
         let desired = Desired { pools: [(pool.name.clone(), pool)].into(), ..Desired::default() };
         let loaded = parse_in(&export(&desired), "f", &Environment::default()).expect("reads back");

@@ -36,6 +36,7 @@ pub struct Entry {
     pub address: BackendAddress,
     pub weight: Weight,
     pub draining: bool,
+    pub backup: bool,
     pub origin: Origin,
 }
 
@@ -70,6 +71,7 @@ impl Overrides {
                 address: b.address.clone(),
                 weight: change.weight.unwrap_or(b.weight),
                 draining: change.draining,
+                backup: b.backup,
                 origin: Origin::File,
             })
         };
@@ -80,6 +82,7 @@ impl Overrides {
             address: id.address.clone(),
             weight: c.weight.unwrap_or_default(),
             draining: c.draining,
+            backup: false,
             origin: Origin::Cli,
         }));
         Some(out)
@@ -126,11 +129,16 @@ impl Overrides {
         for (name, pool) in &mut out.pools {
             let entries = self.entries(desired, name).unwrap_or_default();
             let weight = |e: &Entry| if e.draining { Weight::new(0).unwrap_or_default() } else { e.weight };
-            let backends = entries.iter().map(|e| lb_model::Backend { address: e.address.clone(), weight: weight(e) });
+            let backends = entries.iter().map(|e| lb_model::Backend {
+                address: e.address.clone(),
+                weight: weight(e),
+                backup: e.backup,
+            });
             let mut with = lb_model::Pool::new(name.clone(), pool.algorithm, backends.collect())?;
             with.maglev_table_size = pool.maglev_table_size;
             with.on_all_down = pool.on_all_down;
             with.health = pool.health.clone();
+            with.http = pool.http.clone();
             *pool = with;
         }
         Ok(out)

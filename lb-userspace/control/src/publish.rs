@@ -87,6 +87,7 @@ impl Core {
                 address: key.backend.address.clone(),
                 weight: remains.weight,
                 draining: true,
+                backup: false,
                 origin: Origin::File,
             };
             let view = self.backend_view(name, entry, counters, now);

@@ -63,7 +63,7 @@ fn build(pools: &[(bool, Vec<Case>)]) -> PlaneState {
         let mut backends = Vec::new();
         for (i, case) in cases.iter().enumerate() {
             let address = format!("10.{p}.0.{i}:80").parse().expect("an address");
-            backends.push(Backend { address, weight: Weight::new(case.weight).expect("small") });
+            backends.push(Backend { address, weight: Weight::new(case.weight).expect("small"), backup: false });
             let id = BackendId { pool: name(p), address: backends[i].address.clone() };
             let weight = case.override_weight.and_then(Weight::new);
             changes.push((id.clone(), Change { added: false, removed: case.removed, weight, draining: case.draining }));

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::http::UpstreamTls;
+
 /// Inclusive range of HTTP statuses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct StatusRange {
@@ -24,6 +26,18 @@ pub enum HealthKind {
         path: String,
         host: Option<String>,
         expect: Vec<StatusRange>,
+    },
+    /// The same over TLS, verified as the pool's `tls` says.
+    Https {
+        path: String,
+        host: Option<String>,
+        expect: Vec<StatusRange>,
+        tls: UpstreamTls,
+    },
+    /// grpc.health.v1.Health/Check is answered SERVING; `service` empty: the server as a whole.
+    Grpc {
+        service: String,
+        tls: Option<UpstreamTls>,
     },
     /// A datagram is sent; with `expect`, the answer must begin with it. Without: any answer, and no ICMP error.
     Udp {

@@ -4,12 +4,13 @@
 
 pub mod desired;
 pub mod health;
+pub mod http;
 pub mod listen;
 pub mod name;
 pub mod pool;
 pub mod service;
 
-pub use desired::{Desired, Host, OnExit, PlaneChoice};
+pub use desired::{AccessLog, AccessLogFormat, Desired, Host, OnExit, PlaneChoice};
 pub use health::{HealthCheck, HealthKind, Observation, StatusRange};
 pub use listen::{Listen, PortRange, Prefix, Protocol};
 pub use name::{BackendId, Name};

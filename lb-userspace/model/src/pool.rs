@@ -6,6 +6,7 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use crate::health::HealthCheck;
+use crate::http::HttpPool;
 use crate::listen::split_port;
 use crate::name::Name;
 
@@ -173,6 +174,8 @@ impl fmt::Display for BackendAddress {
 pub struct Backend {
     pub address: BackendAddress,
     pub weight: Weight,
+    /// Layer 7: gets requests only while no other backend can.
+    pub backup: bool,
 }
 
 /// What to do with new flows when every backend is unhealthy.
@@ -188,11 +191,13 @@ pub enum OnAllDown {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pool {
     pub name: Name,
+    /// Layer 4's.
     pub algorithm: Algorithm,
     /// A prime.
     pub maglev_table_size: u32,
     pub on_all_down: OnAllDown,
     pub health: Option<HealthCheck>,
+    pub http: HttpPool,
     backends: Vec<Backend>,
 }
 
@@ -223,6 +228,7 @@ impl Pool {
             maglev_table_size: lb_common::pool::DEFAULT_MAGLEV_SIZE,
             on_all_down: OnAllDown::default(),
             health: None,
+            http: HttpPool::default(),
             backends,
         })
     }

@@ -54,6 +54,7 @@ pub(crate) fn read(
         pin_dir: path("pin_dir").unwrap_or_default(),
         metrics: t.get("metrics"),
         snat_addresses: once_each("address", snat, report),
+        ..Host::default()
     };
     DraftHost { table, host, data_plane }
 }

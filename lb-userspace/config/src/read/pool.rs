@@ -82,7 +82,7 @@ fn backend(table: &Table, report: &mut Report<'_>) -> Option<DraftBackend> {
 
 impl DraftPool {
     pub(super) fn into_pool(self) -> Option<Pool> {
-        let backend = |b: DraftBackend| Some(Backend { address: b.address, weight: b.weight? });
+        let backend = |b: DraftBackend| Some(Backend { address: b.address, weight: b.weight?, backup: false });
         let backends = self.backends.into_iter().map(backend).collect::<Option<_>>()?;
         let mut pool = Pool::new(self.name?, self.algorithm?, backends).ok()?;
         pool.maglev_table_size = self.maglev_table_size?;

@@ -19,6 +19,7 @@ pub async fn run(target: &Target) -> Outcome {
         match &target.check.kind {
             HealthKind::Tcp => tcp::probe(target.address).await,
             HealthKind::Http { path, host, expect } => http::probe(target.address, path, host.as_deref(), expect).await,
+            HealthKind::Https { .. } | HealthKind::Grpc { .. } => Err("not built".into()),
             HealthKind::Udp { send, expect } => udp::probe(target.address, send, expect.as_deref()).await,
         }
     };

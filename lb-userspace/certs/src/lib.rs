@@ -1,0 +1,2 @@
+//! Certificates: files, ACME, SNI, tickets.
+#![forbid(unsafe_code)]
