@@ -7,6 +7,7 @@
 pub mod door;
 pub mod explain;
 pub mod plan;
+pub mod stage;
 pub mod tap;
 pub mod view;
 
