@@ -158,15 +158,15 @@ impl<'a> Fields<'a> {
                 self.seen.hop = true;
                 self.seen.upgrade = true;
             }
-            _ => self.take_other(name.as_str()),
+            _ => self.take_other(name),
         }
         Ok(())
     }
 
-    fn take_other(&mut self, name: &str) {
-        if name.as_bytes().contains(&b'_') {
+    fn take_other(&mut self, name: &HeaderName) {
+        if ambiguous(name) {
             self.seen.ambiguous = true;
-        } else if matches!(name, "keep-alive" | "proxy-connection" | "http2-settings") {
+        } else if matches!(name.as_str(), "keep-alive" | "proxy-connection" | "http2-settings") {
             self.seen.hop = true;
         } else if super::forwarded::is_forwarding(name) {
             self.seen.forwarding = true;

@@ -16,6 +16,7 @@
 //! | [`refuse`] | answers that are ours, error pages |
 //! | [`explain`] | the same decisions, in words |
 
+mod chain;
 pub mod fixed;
 pub mod forwarded;
 pub mod head;
