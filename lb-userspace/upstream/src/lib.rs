@@ -4,4 +4,16 @@
 //! backend, counts. A [`Client`] belongs to one worker and holds its connections.
 #![forbid(unsafe_code)]
 
+mod answer;
+mod budget;
+mod client;
+mod pool;
+mod upstreams;
+
 pub mod plan;
+
+pub use answer::{Answer, BodyRefused, Failure, InFlight};
+pub use budget::RetryBudget;
+pub use client::{Client, Want};
+pub use pool::PoolHandle;
+pub use upstreams::{Ask, BackendReading, Candidate, Choice, Prepared, Upstreams};
