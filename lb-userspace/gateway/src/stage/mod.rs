@@ -12,9 +12,8 @@
 //! | [`redirect`], [`fixed`] | answers without a backend |
 //! | [`split`] | which pool, by weight |
 //! | [`mirror`] | a copy for another pool |
-//! | [`respond`] | a backend's answer made presentable |
+//! | [`respond`], [`location`] | a backend's answer made presentable |
 //! | [`refuse`] | answers that are ours, error pages |
-//! | [`explain`] | the same decisions, in words |
 
 mod chain;
 pub mod fixed;
@@ -22,6 +21,7 @@ pub mod forwarded;
 pub mod head;
 pub mod hop;
 pub mod limit;
+pub mod location;
 pub mod mirror;
 pub mod redirect;
 pub mod refuse;
