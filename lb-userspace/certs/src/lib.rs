@@ -1,2 +1,21 @@
 //! Certificates: files, ACME, SNI, tickets.
+//!
+//! [`ServerTls`] is what a listener serves with, [`client::config`] what backends are spoken to with. [`acme`] orders
+//! certificates and leaves them as files, which [`ServerTls::poll`] finds like any other.
 #![forbid(unsafe_code)]
+
+mod challenges;
+pub mod client;
+mod crypto;
+mod names;
+mod pair;
+mod pem;
+mod resolver;
+pub mod self_signed;
+mod server;
+mod view;
+mod watch;
+
+pub use challenges::{ACME_TLS_ALPN, Challenges};
+pub use server::ServerTls;
+pub use view::View;
