@@ -23,3 +23,33 @@ pub fn fixed(status: StatusCode, body: String, fields: &[(HeaderName, HeaderValu
     }
     response
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http_body::Body as _;
+
+    #[test]
+    fn plain_text_unless_said_otherwise() {
+        let response = fixed(StatusCode::OK, "hello".to_owned(), &[]);
+        assert_eq!(response.headers()[CONTENT_TYPE], "text/plain; charset=utf-8");
+        assert_eq!(response.body().size_hint().exact(), Some(5));
+        let json = [(CONTENT_TYPE, HeaderValue::from_static("application/json"))];
+        assert_eq!(fixed(StatusCode::OK, "{}".to_owned(), &json).headers()[CONTENT_TYPE], "application/json");
+    }
+
+    #[test]
+    fn several_lines_of_a_field() {
+        let name = HeaderName::from_static("x-a");
+        let lines = [(name.clone(), HeaderValue::from_static("1")), (name.clone(), HeaderValue::from_static("2"))];
+        let response = fixed(StatusCode::OK, String::new(), &lines);
+        assert_eq!(response.headers().get_all(name).iter().collect::<Vec<_>>(), ["1", "2"]);
+    }
+
+    #[test]
+    fn some_statuses_have_no_content() {
+        let response = fixed(StatusCode::NO_CONTENT, "hello".to_owned(), &[]);
+        assert!(response.body().is_end_stream());
+        assert!(!response.headers().contains_key(CONTENT_TYPE));
+    }
+}

@@ -152,3 +152,110 @@ fn is_metadata(name: &HeaderName) -> bool {
         ]
         .contains(name)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(lines: &[(&'static str, &str)]) -> HeaderMap {
+        let mut map = HeaderMap::new();
+        for (name, value) in lines {
+            map.append(*name, value.parse().expect("a value"));
+        }
+        map
+    }
+
+    const ALL: [(&str, &str); 10] = [
+        ("connection", "keep-alive, X-Own ,Upgrade"),
+        ("connection", "x-second"),
+        ("x-own", "1"),
+        ("x-second", "1"),
+        ("keep-alive", "timeout=5"),
+        ("proxy-connection", "keep-alive"),
+        ("http2-settings", "AAMAAABkAARAAAAAAAIAAAAA"),
+        ("te", "gzip, Trailers"),
+        ("transfer-encoding", "chunked"),
+        ("upgrade", "h2c"),
+    ];
+
+    #[test]
+    fn a_connections_fields_go() {
+        let mut map = headers(&ALL);
+        map.insert("accept", HeaderValue::from_static("*/*"));
+        map.insert("proxy-authorization", HeaderValue::from_static("Basic eA=="));
+        request(&mut map, None, false);
+        assert_eq!(map, headers(&[("accept", "*/*")]));
+        let mut map = headers(&ALL);
+        map.insert("proxy-authenticate", HeaderValue::from_static("Basic"));
+        response(&mut map);
+        assert_eq!(map, HeaderMap::new());
+    }
+
+    #[test]
+    fn what_is_asked_for_stays() {
+        let mut map = headers(&ALL);
+        request(&mut map, None, true);
+        assert_eq!(map, headers(&[("te", "trailers")]));
+        let mut map = headers(&ALL);
+        request(&mut map, Some(HeaderValue::from_static("websocket")), false);
+        assert_eq!(map, headers(&[("connection", "upgrade"), ("upgrade", "websocket")]));
+    }
+
+    #[test]
+    fn no_security_field_can_be_nominated() {
+        let fields = [
+            "host",
+            "authorization",
+            "cookie",
+            "content-length",
+            "content-type",
+            "x-forwarded-for",
+            "x-forwarded-port",
+            "forwarded",
+            "via",
+            "x-real-ip",
+            "x-request-id",
+            "x-consumer-name",
+            "sec-websocket-key",
+            "origin",
+        ];
+        let mut map = HeaderMap::new();
+        for name in fields {
+            map.append(CONNECTION, HeaderValue::from_static(name));
+            map.append(name, HeaderValue::from_static("1"));
+        }
+        request(&mut map, None, false);
+        assert_eq!(map.len(), fields.len());
+        assert!(fields.iter().all(|name| map.contains_key(*name)));
+    }
+
+    #[test]
+    fn what_is_no_name_is_no_nomination() {
+        let mut map = headers(&[("connection", ", ,a b,\"x\",close,"), ("x", "1")]);
+        request(&mut map, None, false);
+        assert_eq!(map, headers(&[("x", "1")]));
+    }
+
+    #[test]
+    fn trailers_pass_by_a_list() {
+        let all = [
+            ("grpc-status", "0"),
+            ("grpc-message", "fine"),
+            ("server-timing", "db"),
+            ("x-custom", "1"),
+            ("content-length", "5"),
+            ("transfer-encoding", "chunked"),
+            ("host", "a"),
+            ("authorization", "b"),
+            ("set-cookie", "c"),
+            ("x-forwarded-for", "d"),
+            ("connection", "e"),
+        ];
+        let mut map = headers(&all);
+        keep_trailers(&mut map, false);
+        assert_eq!(map, headers(&all[..3]));
+        let mut map = headers(&all);
+        keep_trailers(&mut map, true);
+        assert_eq!(map, headers(&all[..4]));
+    }
+}

@@ -19,3 +19,25 @@ pub fn redirect(to: &str, status: StatusCode) -> Result<Response<Body>, Fault> {
     response.headers_mut().insert(LOCATION, location);
     Ok(response)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http_body::Body as _;
+
+    #[test]
+    fn a_location_and_nothing_else() {
+        let response = redirect("https://a.test/x", StatusCode::PERMANENT_REDIRECT).expect("a redirect");
+        assert_eq!(
+            (response.status().as_u16(), &response.headers()[LOCATION]),
+            (308, &HeaderValue::from_static("https://a.test/x"))
+        );
+        assert!(response.body().is_end_stream());
+    }
+
+    #[test]
+    fn no_line_can_be_added() {
+        let fault = redirect("/a\r\nset-cookie: x", StatusCode::FOUND).expect_err("not a value");
+        assert_eq!(fault.refusal, Refusal::BadRequest);
+    }
+}
