@@ -243,3 +243,6 @@ fn content_length(value: &HeaderValue) -> Result<u64, Fault> {
 const fn bad(detail: &'static str) -> Fault {
     Fault::last(Refusal::BadRequest, detail)
 }
+
+#[cfg(test)]
+mod tests;

@@ -185,6 +185,7 @@ pub trait Finish {
 pub struct Download<T: Finish> {
     body: Body,
     sent: Sent,
+    failed: bool,
     grpc: bool,
     done: Option<T>,
 }
@@ -194,7 +195,7 @@ impl<T: Finish> Download<T> {
     #[must_use]
     pub fn new(body: Body, grpc: bool, done: T) -> Self {
         let complete = body.is_end_stream();
-        Self { body, sent: Sent { bytes: 0, complete, grpc_status: None }, grpc, done: Some(done) }
+        Self { body, sent: Sent { bytes: 0, complete, grpc_status: None }, failed: false, grpc, done: Some(done) }
     }
 }
 
@@ -214,9 +215,12 @@ impl<T: Finish + Unpin> HttpBody for Download<T> {
         let this = self.get_mut();
         let frame = match ready!(Pin::new(&mut this.body).poll_frame(cx)) {
             Some(Ok(frame)) => frame,
-            Some(Err(error)) => return Poll::Ready(Some(Err(error))),
+            Some(Err(error)) => {
+                this.failed = true;
+                return Poll::Ready(Some(Err(error)));
+            }
             None => {
-                this.sent.complete = true;
+                this.sent.complete = !this.failed;
                 return Poll::Ready(None);
             }
         };
@@ -247,3 +251,6 @@ impl<T: Finish + Unpin> HttpBody for Download<T> {
         self.body.size_hint()
     }
 }
+
+#[cfg(test)]
+mod tests;

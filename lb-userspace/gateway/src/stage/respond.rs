@@ -9,7 +9,8 @@ use lb_message::Body;
 use lb_model::http::Listener;
 
 use super::forwarded::X_REQUEST_ID;
-use super::location::{self, Backends, Side};
+use super::location;
+pub use super::location::{Back, Backends, Side};
 
 const X_POWERED_BY: HeaderName = HeaderName::from_static("x-powered-by");
 
