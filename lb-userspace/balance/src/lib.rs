@@ -5,7 +5,9 @@
 #![forbid(unsafe_code)]
 
 pub mod picker;
+pub mod request;
 pub mod table;
 
 pub use picker::{Ask, Pick, Picker, Surroundings};
+pub use request::{Load, RequestPicker, Seat};
 pub use table::{Member, identity, slots};
