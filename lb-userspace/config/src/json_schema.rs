@@ -37,6 +37,7 @@ fn property(key: &Key) -> Value {
             let default = match literal {
                 Literal::Text(t) => json!(t),
                 Literal::Integer(n) => json!(n),
+                Literal::Bool(b) => json!(b),
             };
             map.insert("default".into(), default);
         }
@@ -50,6 +51,11 @@ fn kind(k: &Kind) -> Value {
         Kind::Name => text(NAME),
         Kind::Text(form) => text(form.pattern),
         Kind::Path | Kind::Backend => text("."),
+        Kind::Bool => json!({ "type": "boolean" }),
+        Kind::Size { max, .. } => json!({ "anyOf": [
+            { "type": "string", "pattern": r"^[0-9_]+ *(B|KiB|MiB|GiB|TiB)?$" },
+            { "type": "integer", "minimum": 0, "maximum": max },
+        ] }),
         Kind::Integer { min, max } => json!({ "type": "integer", "minimum": min, "maximum": max }),
         Kind::Duration { .. } => text(DURATION),
         Kind::Percent { .. } => text(r"^[0-9]{1,3} *%$"),
@@ -60,13 +66,20 @@ fn kind(k: &Kind) -> Value {
         Kind::Ip => text(r"^[0-9A-Fa-f.:]+$"),
         Kind::Socket => text(r":[0-9]+$"),
         Kind::Listen => text(r":[0-9]+(-[0-9]+)?/(tcp|udp|TCP|UDP)$"),
+        Kind::HttpListen => text(r":[0-9]+(/(tcp|TCP))?$"),
         Kind::Prefix => text(r"^[0-9A-Fa-f.:]+(/[0-9]+)?$"),
         Kind::Rate => text(r"^[0-9_]+ */ *[0-9a-z]+$"),
         Kind::Payload => json!({ "type": "string" }),
-        Kind::Expect => {
+        Kind::Expect | Kind::Statuses => {
             let one = json!({ "type": ["string", "integer"] });
-            json!({ "anyOf": [one, { "type": "array", "items": one, "minItems": 1 }] })
+            let fewest = usize::from(matches!(k, Kind::Expect));
+            json!({ "anyOf": [one, { "type": "array", "items": one, "minItems": fewest }] })
         }
+        Kind::OneOrMany(of) => json!({ "anyOf": [kind(of), { "type": "array", "items": kind(of) }] }),
+        Kind::Map { key, value } => {
+            json!({ "type": "object", "patternProperties": { key.pattern: kind(value) }, "additionalProperties": false })
+        }
+        Kind::BoolOr(s) => json!({ "anyOf": [{ "type": "boolean" }, section(s)] }),
         Kind::List(of) => json!({ "type": "array", "items": kind(of) }),
         Kind::Table(s) => section(s),
         Kind::Tables(s) => json!({ "type": "array", "items": section(s) }),

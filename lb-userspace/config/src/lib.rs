@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 mod check;
+mod composite;
 mod diagnostic;
 mod environment;
 mod export;

@@ -71,6 +71,8 @@ fn value(key: &Key) -> String {
         Kind::ChoiceOrInteger { choices, min, max } => format!("{}, or {min} to {max}", named(choices)),
         Kind::Integer { min, max } => format!("{min} to {max}"),
         Kind::Table(_) => "table, see below".into(),
+        Kind::BoolOr(_) => "`true`, `false` or a table, see below".into(),
+        Kind::Bool => "`true`, `false`".into(),
         Kind::Tables(_) => "list of tables, see below".into(),
         // A default or the meaning shows what it looks like.
         other if matches!(key.need, Need::Default(_)) || key.doc.contains("`\"") || key.doc.contains("0.0.1") => {
@@ -98,6 +100,7 @@ fn default(key: &Key) -> String {
         Need::Required => "**required**".into(),
         Need::Default(Literal::Text(t)) => format!("`\"{t}\"`"),
         Need::Default(Literal::Integer(n)) => format!("`{n}`"),
+        Need::Default(Literal::Bool(b)) => format!("`{b}`"),
         Need::Absent(what) => what.into(),
     }
 }

@@ -34,6 +34,7 @@ pub(crate) enum Need {
 pub(crate) enum Literal {
     Text(&'static str),
     Integer(i64),
+    Bool(bool),
 }
 
 /// Known, and not built yet.
@@ -67,9 +68,15 @@ pub(crate) enum Kind {
     Name,
     Text(&'static Form),
     Path,
+    Bool,
     Integer {
         min: i64,
         max: i64,
+    },
+    /// Bytes.
+    Size {
+        min: u64,
+        max: u64,
     },
     Duration {
         min: Duration,
@@ -88,13 +95,25 @@ pub(crate) enum Kind {
     Ip,
     Socket,
     Listen,
+    /// Of layer 7: one address, one port.
+    HttpListen,
     Prefix,
     Backend,
     Rate,
     Payload,
     /// Statuses or a payload; which, another key decides.
     Expect,
+    Statuses,
     List(&'static Self),
+    /// A value, or a list of them.
+    OneOrMany(&'static Self),
+    /// A table whose keys are the user's.
+    Map {
+        key: &'static Form,
+        value: &'static Self,
+    },
+    /// `true`: all defaults; `false`: as if absent.
+    BoolOr(&'static Section),
     Table(&'static Section),
     Tables(&'static Section),
 }
@@ -143,7 +162,9 @@ impl Kind {
             Self::Name => "a name".into(),
             Self::Text(form) => form.what.into(),
             Self::Path => "a path".into(),
+            Self::Bool => "true or false".into(),
             Self::Integer { min, max } => format!("a whole number from {min} to {max}"),
+            Self::Size { .. } => "a size".into(),
             Self::Duration { min, max } => format!("a duration from {} to {}", duration(min), duration(max)),
             Self::Percent { max } => format!("a percentage from 0% to {max}%"),
             Self::Choice(choices) => listed(choices),
@@ -153,12 +174,17 @@ impl Kind {
             Self::Ip => "an IPv4 or IPv6 address".into(),
             Self::Socket => "an address and a port".into(),
             Self::Listen => "an address, a port or a range of ports, and a protocol".into(),
+            Self::HttpListen => "an address and a port".into(),
             Self::Prefix => "a range of addresses".into(),
             Self::Backend => "an address or host name, and a port".into(),
             Self::Rate => "a rate".into(),
             Self::Payload => "text, or bytes after hex:".into(),
             Self::Expect => "statuses (http), or text or bytes after hex: (udp)".into(),
+            Self::Statuses => "statuses".into(),
             Self::List(of) => format!("a list, each {}", of.what()),
+            Self::OneOrMany(of) => format!("{}, or a list of such", of.what()),
+            Self::Map { key, value } => format!("a table from {} to {}", key.what, value.what()),
+            Self::BoolOr(section) => format!("true, false or a table ({})", section.heading),
             Self::Table(section) => format!("a table ({})", section.heading),
             Self::Tables(section) => format!("a list of tables ({})", section.heading),
         }
@@ -170,18 +196,24 @@ impl Kind {
             Self::Name => "\"web\"".into(),
             Self::Text(form) => format!("\"{}\"", form.example),
             Self::Path => "\"/run/lb/lb.sock\"".into(),
+            Self::Bool | Self::BoolOr(_) => "true".into(),
             Self::Integer { min, .. } => min.to_string(),
+            Self::Size { .. } => "\"64KiB\"".into(),
             Self::Duration { .. } => "\"2s\"".into(),
             Self::Percent { .. } => "\"10%\"".into(),
             Self::Choice(choices) | Self::ChoiceOrInteger { choices, .. } => format!("\"{}\"", choices[0].name),
             Self::Ip => "\"192.0.2.10\"".into(),
             Self::Socket => "\"127.0.0.1:9901\"".into(),
             Self::Listen => "\"192.0.2.10:80/tcp\"".into(),
+            Self::HttpListen => "\"192.0.2.10:443\"".into(),
             Self::Prefix => "\"10.0.0.0/8\"".into(),
             Self::Backend => "\"10.0.0.11:8080\"".into(),
             Self::Rate => "\"100/s\"".into(),
             Self::Payload => "\"ping\"".into(),
             Self::Expect => "\"200-299\"".into(),
+            Self::Statuses => "[\"503\"]".into(),
+            Self::OneOrMany(of) => of.example(),
+            Self::Map { key, value } => format!("{{ {} = {} }}", key.example, value.example()),
             Self::List(of) => format!("[{}]", of.example()),
             Self::Table(section) => section.example(),
             Self::Tables(section) => format!("[{}]", section.example()),

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use toml::de::DeTable;
 
+use crate::composite::{self, Field};
 use crate::nearest::nearest;
 use crate::report::{Problem, Report};
 use crate::schema::{Kind, Need, Section};
@@ -34,7 +35,7 @@ impl Table {
                 report.error(name.span(), unknown(section, name.get_ref()));
                 continue;
             };
-            let value = value::read(key.name, &key.kind, item.span(), item.get_ref(), report);
+            let value = composite::read(key.name, &key.kind, item.span(), item.get_ref(), report);
             entries.insert(key.name, Entry { key: name.span(), span: item.span(), value });
         }
         for key in section.keys {
@@ -79,6 +80,21 @@ impl Table {
                 Need::Required | Need::Absent(_) => None,
             },
         }
+    }
+
+    /// A table of this one's, or if it is absent or wrong, one with every default.
+    pub(crate) fn inner(&self, key: &str, report: &mut Report<'_>) -> Self {
+        self.get(key).unwrap_or_else(|| match self.section.key(key).map(|k| &k.kind) {
+            Some(Kind::Table(section) | Kind::BoolOr(section)) => {
+                Self::read(section, self.place(key), &DeTable::new(), report)
+            }
+            _ => Self { section: self.section, span: self.place(key), entries: BTreeMap::new() },
+        })
+    }
+
+    /// A map's fields: none if it is absent.
+    pub(crate) fn fields(&self, key: &str) -> Vec<Field> {
+        self.get(key).unwrap_or_default()
     }
 
     /// The same, of a list, without items that were wrong: empty if absent.
@@ -137,7 +153,9 @@ from_value! {
     Name => lb_model::Name,
     Text => String,
     Path => std::path::PathBuf,
+    Bool => bool,
     Integer => i64,
+    Size => u64,
     Duration => std::time::Duration,
     Percent => u8,
     Choice => &'static str,
@@ -150,6 +168,7 @@ from_value! {
     Payload => Vec<u8>,
     Expect => Vec<At<String>>,
     List => Vec<At<Option<Value>>>,
+    Map => Vec<Field>,
     Table => Table,
     Tables => Vec<Table>,
 }

@@ -53,6 +53,35 @@ impl fmt::Display for Duration {
     }
 }
 
+const BYTES: [(&str, u64); 5] = [("TiB", 1 << 40), ("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10), ("B", 1)];
+
+/// `64KiB`, `10MiB`, `0`: bytes.
+pub(crate) fn parse_size(text: &str) -> Result<u64, String> {
+    let bad = || format!("'{text}' is not a size: write a number and one of B, KiB, MiB, GiB, such as 64KiB");
+    let end = text.find(|c: char| !c.is_ascii_digit() && c != '_').unwrap_or(text.len());
+    let (number, unit) = (text[..end].replace('_', ""), text[end..].trim_start());
+    let number: u64 = number.parse().map_err(|_| bad())?;
+    if let Some((meant, _)) =
+        BYTES.iter().find(|(name, _)| name.replace('i', "").eq_ignore_ascii_case(unit) && unit.len() == 2)
+    {
+        return Err(format!("'{text}' is not a size: write {number}{meant}, in units of 1024"));
+    }
+    let size = if unit.is_empty() { Some(1) } else { BYTES.iter().find(|(name, _)| *name == unit).map(|(_, n)| *n) };
+    number.checked_mul(size.ok_or_else(bad)?).ok_or_else(bad)
+}
+
+/// A size as configuration writes it: the largest unit that says it exactly.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Size(pub(crate) u64);
+
+impl fmt::Display for Size {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let fits = |(_, size): &&(&str, u64)| self.0 > 0 && self.0.is_multiple_of(*size);
+        let (unit, size) = BYTES.iter().find(fits).unwrap_or(&("", 1));
+        f.pad(&format!("{}{unit}", self.0 / size))
+    }
+}
+
 /// `100/s`, `5/min`, `1/10s`: how many in how long.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Rate {

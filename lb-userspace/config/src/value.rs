@@ -7,8 +7,9 @@ use std::time::Duration;
 use lb_model::{BackendAddress, Listen, Name, Prefix};
 use toml::de::DeValue;
 
+use crate::composite::Field;
 use crate::nearest::nearest;
-use crate::report::{Problem, Report};
+use crate::report::Problem;
 use crate::schema::{Choice, Kind, Literal, listed};
 use crate::source::Span;
 use crate::table::Table;
@@ -26,7 +27,9 @@ pub(crate) enum Value {
     Name(Name),
     Text(String),
     Path(PathBuf),
+    Bool(bool),
     Integer(i64),
+    Size(u64),
     Duration(Duration),
     Percent(u8),
     Choice(&'static str),
@@ -40,6 +43,7 @@ pub(crate) enum Value {
     Expect(Vec<At<String>>),
     /// Items that were wrong are `None`.
     List(Vec<At<Option<Self>>>),
+    Map(Vec<Field>),
     Table(Table),
     Tables(Vec<Table>),
 }
@@ -49,6 +53,7 @@ pub(crate) enum Value {
 pub(crate) enum Written<'a> {
     Text(&'a str),
     Integer(i64),
+    Bool(bool),
     /// Something else; what, in words.
     Other(&'static str),
 }
@@ -58,97 +63,34 @@ impl From<Literal> for Written<'static> {
         match l {
             Literal::Text(t) => Self::Text(t),
             Literal::Integer(n) => Self::Integer(n),
+            Literal::Bool(b) => Self::Bool(b),
         }
     }
 }
 
 impl<'a> Written<'a> {
-    fn of(value: &'a DeValue<'_>) -> Self {
+    pub(crate) fn of(value: &'a DeValue<'_>) -> Self {
         match value {
             DeValue::String(s) => Self::Text(s),
             DeValue::Integer(i) => {
                 i64::from_str_radix(i.as_str(), i.radix()).map_or(Self::Other("a number that large"), Self::Integer)
             }
             DeValue::Float(_) => Self::Other("a number with a fraction"),
-            DeValue::Boolean(_) => Self::Other("true or false"),
+            DeValue::Boolean(b) => Self::Bool(*b),
             DeValue::Datetime(_) => Self::Other("a date"),
             DeValue::Array(_) => Self::Other("a list"),
             DeValue::Table(_) => Self::Other("a table"),
         }
     }
 
-    const fn what(self) -> &'static str {
+    pub(crate) const fn what(self) -> &'static str {
         match self {
             Self::Text(_) => "text",
             Self::Integer(_) => "a number",
+            Self::Bool(_) => "true or false",
             Self::Other(what) => what,
         }
     }
-}
-
-/// Reads a value; what is wrong with it goes to the report.
-pub(crate) fn read(
-    key: &str,
-    kind: &'static Kind,
-    span: Span,
-    value: &DeValue<'_>,
-    report: &mut Report<'_>,
-) -> Option<Value> {
-    match (kind, value) {
-        (Kind::List(of), DeValue::Array(items)) => {
-            let read = |i: &toml::Spanned<DeValue<'_>>| At {
-                span: i.span(),
-                value: read(key, of, i.span(), i.get_ref(), report),
-            };
-            Some(Value::List(items.iter().map(read).collect()))
-        }
-        (Kind::Table(section), DeValue::Table(t)) => Some(Value::Table(Table::read(section, span, t, report))),
-        (Kind::Tables(section), DeValue::Array(items)) => Some(Value::Tables(tables(key, section, items, report))),
-        (Kind::Expect, DeValue::Array(items)) => expects(key, items, report),
-        _ => scalar(key, kind, Written::of(value)).map_err(|problem| report.error(span, problem)).ok(),
-    }
-}
-
-fn tables(
-    key: &str,
-    section: &'static crate::schema::Section,
-    items: &toml::de::DeArray<'_>,
-    report: &mut Report<'_>,
-) -> Vec<Table> {
-    let mut out = Vec::new();
-    for item in items {
-        match item.get_ref() {
-            DeValue::Table(t) => out.push(Table::read(section, item.span(), t, report)),
-            other => {
-                let what = Written::of(other).what();
-                let example = Kind::Table(section).example();
-                let written = report.source.at(&item.span()).to_owned();
-                let first = section.keys.first().map_or("", |k| k.name);
-                let hint = if what == "text" {
-                    format!("write {{ {first} = {written} }}")
-                } else {
-                    format!("write {example}")
-                };
-                report
-                    .error(item.span(), Problem::new(format!("each of {key} must be a table, not {what}")).hint(hint));
-            }
-        }
-    }
-    out
-}
-
-fn expects(key: &str, items: &toml::de::DeArray<'_>, report: &mut Report<'_>) -> Option<Value> {
-    let mut out = Vec::new();
-    for item in items {
-        match scalar(key, &Kind::Expect, Written::of(item.get_ref())) {
-            Ok(Value::Expect(texts)) => {
-                out.extend(texts.into_iter().map(|t| At { span: item.span(), value: t.value }));
-            }
-            Ok(_) => {}
-            Err(problem) => report.error(item.span(), problem),
-        }
-    }
-    Some(Value::Expect(out))
 }
 
 /// Reads what is no list or table.
@@ -161,6 +103,9 @@ pub(crate) fn scalar(key: &str, kind: &'static Kind, written: Written<'_>) -> Re
         (Kind::Text(form), Written::Text(t)) if (form.holds)(t) => Ok(Value::Text(t.to_owned())),
         (Kind::Path, Written::Text(t)) if !t.is_empty() && !t.contains('\0') => Ok(Value::Path(t.into())),
         (Kind::Integer { min, max }, Written::Integer(n)) => integer(key, n, *min, *max),
+        (Kind::Bool | Kind::BoolOr(_), Written::Bool(b)) => Ok(Value::Bool(b)),
+        (Kind::Size { min, max }, Written::Text(t)) => size(key, t, *min, *max),
+        (Kind::Size { min, max }, Written::Integer(n)) if n >= 0 => size(key, &n.to_string(), *min, *max),
         (Kind::Duration { min, max }, Written::Text(t)) => duration(key, t, *min, *max),
         (Kind::Percent { max }, Written::Text(t)) => match units::parse_percent(t) {
             Some(p) if p <= *max => Ok(Value::Percent(p)),
@@ -175,6 +120,7 @@ pub(crate) fn scalar(key: &str, kind: &'static Kind, written: Written<'_>) -> Re
         }
         (Kind::Socket, Written::Text(t)) => socket(t),
         (Kind::Listen, Written::Text(t)) => t.parse().map(Value::Listen).map_err(|e| bad_listen(t, &e)),
+        (Kind::HttpListen, Written::Text(t)) => http_listen(t).map(Value::Socket),
         (Kind::Prefix, Written::Text(t)) => {
             t.parse().map(Value::Prefix).map_err(|e: lb_model::listen::BadPrefix| ill(e.to_string()))
         }
@@ -183,8 +129,8 @@ pub(crate) fn scalar(key: &str, kind: &'static Kind, written: Written<'_>) -> Re
         }
         (Kind::Rate, Written::Text(t)) => Rate::parse(t).map(Value::Rate).map_err(ill),
         (Kind::Payload, Written::Text(t)) => units::parse_payload(t).map(Value::Payload).map_err(ill),
-        (Kind::Expect, Written::Text(t)) => Ok(expect(t.to_owned())),
-        (Kind::Expect, Written::Integer(n)) => Ok(expect(n.to_string())),
+        (Kind::Expect | Kind::Statuses, Written::Text(t)) => Ok(expect(t.to_owned())),
+        (Kind::Expect | Kind::Statuses, Written::Integer(n)) => Ok(expect(n.to_string())),
         (_, written) => Err(mistyped(key, kind, written)),
     }
 }
@@ -197,10 +143,13 @@ fn mistyped(key: &str, kind: &'static Kind, written: Written<'_>) -> Problem {
     let problem = match written {
         Written::Text(t) => Problem::new(format!("{key} must be {}, not '{t}'", kind.what())),
         Written::Integer(n) => Problem::new(format!("{key} must be {}, not the number {n}", kind.what())),
-        Written::Other(what) => Problem::new(format!("{key} must be {}, not {what}", kind.what())),
+        other => Problem::new(format!("{key} must be {}, not {}", kind.what(), other.what())),
     };
     match (kind, written) {
         (Kind::Integer { .. } | Kind::ChoiceOrInteger { .. }, Written::Text(t)) if t.parse::<i64>().is_ok() => {
+            problem.hint(format!("write {key} = {t}, without quotes"))
+        }
+        (Kind::Bool | Kind::BoolOr(_), Written::Text(t @ ("true" | "false"))) => {
             problem.hint(format!("write {key} = {t}, without quotes"))
         }
         (Kind::Duration { .. }, Written::Integer(n)) => {
@@ -234,6 +183,14 @@ fn duration(key: &str, text: &str, min: Duration, max: Duration) -> Result<Value
     Err(Problem::new(format!("{key} = {text} is out of range: {min} to {max}")))
 }
 
+fn size(key: &str, text: &str, min: u64, max: u64) -> Result<Value, Problem> {
+    let value = units::parse_size(text).map_err(Problem::new)?;
+    if (min..=max).contains(&value) {
+        return Ok(Value::Size(value));
+    }
+    Err(Problem::new(format!("{key} = {text} is out of range: {} to {}", units::Size(min), units::Size(max))))
+}
+
 fn choose(key: &str, choices: &'static [Choice], text: &str) -> Result<Value, Problem> {
     match choices.iter().find(|c| c.name == text) {
         Some(c) if c.built => Ok(Value::Choice(c.name)),
@@ -262,8 +219,8 @@ fn bad_listen(text: &str, why: &lb_model::listen::BadListen) -> Problem {
     use lb_model::listen::BadListen;
     let problem = Problem::new(why.to_string());
     if text.starts_with("http://") || text.starts_with("https://") {
-        return Problem::new(format!("'{text}': HTTP listeners are not built yet"))
-            .hint("this version balances layer 4: write ADDRESS:PORT/tcp");
+        return Problem::new(format!("'{text}' is a URL, and a service works below HTTP"))
+            .hint("write ADDRESS:PORT/tcp, or use [[listener]] and [[route]] for HTTP");
     }
     match why {
         BadListen::Address(a)
@@ -276,6 +233,42 @@ fn bad_listen(text: &str, why: &lb_model::listen::BadListen) -> Problem {
         }
         _ => problem.hint("for example: 192.0.2.10:80/tcp, [2001:db8::1]:53/udp or 192.0.2.10:5000-5100/udp"),
     }
+}
+
+/// `192.0.2.10:443`, `[::]:443`; `/tcp` behind it is accepted.
+fn http_listen(text: &str) -> Result<SocketAddr, Problem> {
+    if let Some((scheme, rest)) = text.split_once("://") {
+        let place = rest.trim_end_matches('/');
+        let tls = if scheme == "https" { " and a [[listener.certificate]]" } else { "" };
+        return Err(Problem::new(format!("'{text}' is a URL; a listener has an address and a port"))
+            .hint(format!("write listen = \"{place}\"{tls}")));
+    }
+    let (place, protocol) = text.rsplit_once('/').unwrap_or((text, "tcp"));
+    if protocol.eq_ignore_ascii_case("udp") {
+        let hint = "HTTP/3 takes the UDP side of the same port: protocols = [\"h1\", \"h2\", \"h3\"]";
+        return Err(Problem::new(format!("'{text}': a listener is named by its TCP port")).hint(hint));
+    }
+    if !protocol.eq_ignore_ascii_case("tcp") {
+        return Err(Problem::new(format!("'{protocol}' is not tcp")).hint(format!("write {place}")));
+    }
+    if let Ok(socket) = place.parse::<SocketAddr>() {
+        let zero = || Problem::new(format!("'{text}' has port 0; a port is 1 to 65535"));
+        return if socket.port() > 0 { Ok(socket) } else { Err(zero()) };
+    }
+    let problem = Problem::new(format!("'{text}' is not an address and a port"));
+    let hint = if place.parse::<IpAddr>().is_ok() || !place.contains(':') {
+        let shown = if place.contains(':') { format!("[{place}]") } else { place.to_owned() };
+        format!("add the port: {shown}:443")
+    } else if place.starts_with("*:") || place.starts_with(':') {
+        format!("for every address write 0.0.0.0{0} or [::]{0}", place.trim_start_matches('*'))
+    } else if place.split_once(':').is_some_and(|(_, ports)| ports.contains('-')) {
+        "a listener has one port; write a [[listener]] for each".to_owned()
+    } else if place.contains(|c: char| c.is_ascii_alphabetic()) && !place.contains("::") {
+        "a listener has an address; host names are for match = { host = … } of a route".to_owned()
+    } else {
+        "for example: 192.0.2.10:443, 0.0.0.0:80 or [::]:443".to_owned()
+    };
+    Err(problem.hint(hint))
 }
 
 fn bad_backend(text: &str, why: &lb_model::pool::BadAddress) -> Problem {

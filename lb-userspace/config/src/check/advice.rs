@@ -5,21 +5,25 @@ use std::collections::HashSet;
 use lb_model::{Algorithm, MssClamp, PlaneChoice, Weight};
 
 use super::Pools;
-use crate::read::{Draft, DraftPool};
+use crate::read::{Draft, DraftPool, DraftRoute};
 use crate::report::{Problem, Report};
 
 pub(super) fn check(draft: &Draft, pools: &Pools<'_>, report: &mut Report<'_>) {
-    let used: HashSet<&str> = draft.services.iter().filter_map(|s| s.pool.as_ref()).map(|p| p.as_str()).collect();
+    let served = draft.services.iter().filter_map(|s| s.pool.as_ref());
+    let routed = draft.routes.iter().flat_map(|r| &r.pools).map(|p| &p.value);
+    let used: HashSet<&str> = served.chain(routed).map(|p| p.as_str()).collect();
     let mut names: Vec<&str> = pools.keys().copied().filter(|n| !used.contains(n)).collect();
     names.sort_unstable();
-    // With a service whose pool could not be read, it may be this one.
-    for name in names.into_iter().filter(|_| draft.services.iter().all(|s| s.pool.is_some())) {
-        report.warning(pools[name].table.place("name"), Problem::new(format!("no service uses the pool '{name}'")));
+    // With a service or a route whose pool could not be read, it may be this one.
+    let clear = draft.services.iter().all(|s| s.pool.is_some()) && draft.routes.iter().all(DraftRoute::pools_are_known);
+    for name in names.into_iter().filter(|_| clear) {
+        let problem = Problem::new(format!("no service and no route uses the pool '{name}'"));
+        report.warning(pools[name].table.place("name"), problem);
     }
     draft.pools.iter().for_each(|pool| spread(pool, report));
-    if draft.services.is_empty() {
-        let problem = Problem::new("there is no [[service]], so nothing is balanced");
-        report.warning(0..0, problem.hint("add [[service]] with name, listen and pool"));
+    if draft.services.is_empty() && draft.listeners.is_empty() && draft.routes.is_empty() {
+        let problem = Problem::new("there is no [[service]] and no [[listener]], so nothing is balanced");
+        report.warning(0..0, problem.hint("add [[service]] with name, listen and pool, or [[listener]] and [[route]]"));
     }
     reach(draft, report);
 }

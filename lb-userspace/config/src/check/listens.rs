@@ -1,9 +1,9 @@
-//! No two services may claim the same packet, and every address must be one the data plane can know a packet by.
+//! No two services or listeners may claim the same packet, and every address must be one the data plane can know a packet by.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::net::IpAddr;
 
-use lb_model::{Listen, PlaneChoice, Protocol};
+use lb_model::{Listen, Name, PlaneChoice, PortRange, Protocol};
 
 use crate::read::{Draft, DraftService};
 use crate::report::{Problem, Report};
@@ -11,12 +11,12 @@ use crate::source::Span;
 
 pub(super) fn check(draft: &Draft, report: &mut Report<'_>) {
     let mut claims = Claims::default();
-    for service in &draft.services {
-        let Some(listen) = service.listen else { continue };
-        let place = service.table.place("listen");
-        if let Some((other, earlier)) = claims.claim(listen, &place) {
-            let name = |s: &DraftService| s.name.as_ref().map_or_else(String::new, |n| format!(" of service '{n}'"));
-            let whose = draft.services.iter().find(|s| s.listen == Some(other)).map_or_else(String::new, name);
+    let wanted = wanted(draft);
+    let mut blamed = HashSet::new();
+    for Wanted { listen, place, .. } in &wanted {
+        let Some((other, earlier)) = claims.claim(*listen, place) else { continue };
+        let whose = wanted.iter().find(|w| w.place == earlier).map_or("", |w| w.whose.as_str());
+        if blamed.insert(place.start) {
             let problem = Problem::new(format!("{listen} overlaps {other}{whose}"));
             let line = report.line(&earlier);
             report.error(
@@ -24,9 +24,43 @@ pub(super) fn check(draft: &Draft, report: &mut Report<'_>) {
                 problem.hint(format!("that one is on {line}; address, ports and protocol together must be unique")),
             );
         }
-        wildcard(draft, listen, &place, report);
     }
-    metrics(draft, report);
+    for service in &draft.services {
+        if let Some(listen) = service.listen {
+            wildcard(draft, listen, &service.table.place("listen"), report);
+        }
+    }
+    metrics(draft, &wanted, report);
+}
+
+/// Ports that something wants for itself.
+struct Wanted {
+    listen: Listen,
+    place: Span,
+    /// " of service 'web'".
+    whose: String,
+}
+
+/// In the order of the file. HTTP/3 takes the UDP side of its listener's port too.
+fn wanted(draft: &Draft) -> Vec<Wanted> {
+    let whose = |what: &str, name: Option<&Name>| name.map_or_else(String::new, |n| format!(" of {what} '{n}'"));
+    let of_service = |s: &DraftService| {
+        Some(Wanted { listen: s.listen?, place: s.table.place("listen"), whose: whose("service", s.name.as_ref()) })
+    };
+    let mut all: Vec<Wanted> = draft.services.iter().filter_map(of_service).collect();
+    for listener in &draft.listeners {
+        let Some((socket, ports)) = listener.listen.and_then(|s| Some((s, PortRange::single(s.port())?))) else {
+            continue;
+        };
+        let udp = listener.protocols.is_some_and(|p| p.h3).then_some(Protocol::Udp);
+        all.extend(std::iter::once(Protocol::Tcp).chain(udp).map(|protocol| Wanted {
+            listen: Listen { address: socket.ip(), ports, protocol },
+            place: listener.table.place("listen"),
+            whose: whose("listener", listener.name.as_ref()),
+        }));
+    }
+    all.sort_by_key(|w| w.place.start);
+    all
 }
 
 fn wildcard(draft: &Draft, listen: Listen, place: &Span, report: &mut Report<'_>) {
@@ -38,15 +72,15 @@ fn wildcard(draft: &Draft, listen: Listen, place: &Span, report: &mut Report<'_>
     }
 }
 
-fn metrics(draft: &Draft, report: &mut Report<'_>) {
+fn metrics(draft: &Draft, wanted: &[Wanted], report: &mut Report<'_>) {
     let (Some(metrics), Some(table)) = (draft.host.host.metrics, &draft.host.table) else { return };
-    let clash = draft
-        .services
-        .iter()
-        .filter_map(|s| s.listen)
-        .find(|l| l.protocol == Protocol::Tcp && l.ports.contains(metrics.port()) && meet(l.address, metrics.ip()));
-    if let Some(listen) = clash {
-        let problem = Problem::new(format!("metrics at {metrics} would take the place of the service at {listen}"));
+    let clash = wanted.iter().find(|w| {
+        let l = w.listen;
+        l.protocol == Protocol::Tcp && l.ports.contains(metrics.port()) && meet(l.address, metrics.ip())
+    });
+    if let Some(Wanted { listen, whose, .. }) = clash {
+        let what = if whose.starts_with(" of listener") { "listener" } else { "service" };
+        let problem = Problem::new(format!("metrics at {metrics} would take the place of the {what} at {listen}"));
         report.error(table.place("metrics"), problem.hint("choose another port"));
     }
 }

@@ -1,9 +1,12 @@
 //! What only shows when everything is seen together.
 
 mod advice;
+pub(crate) mod files;
 mod forwarding;
+mod layers;
 mod listens;
 mod names;
+mod routes;
 
 use std::collections::HashMap;
 
@@ -17,5 +20,7 @@ pub(crate) fn whole(draft: &Draft, report: &mut Report<'_>) {
     let pools = names::check(draft, report);
     listens::check(draft, report);
     forwarding::check(draft, &pools, report);
+    layers::check(draft, &pools, report);
+    routes::check(draft, &pools, report);
     advice::check(draft, &pools, report);
 }

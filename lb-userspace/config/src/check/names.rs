@@ -18,6 +18,8 @@ pub(super) fn check<'a>(draft: &'a Draft, report: &mut Report<'_>) -> Pools<'a> 
     };
     unique("pool", &names(&mut draft.pools.iter().map(|p| (p.name.as_ref(), &p.table))), report);
     unique("service", &names(&mut draft.services.iter().map(|s| (s.name.as_ref(), &s.table))), report);
+    unique("listener", &names(&mut draft.listeners.iter().map(|l| (l.name.as_ref(), &l.table))), report);
+    unique("route", &names(&mut draft.routes.iter().map(|r| (r.name.as_ref(), &r.table))), report);
     room("pools", MAX_POOLS, draft.pools.get(MAX_POOLS as usize).map(|p| &p.table), report);
     room("services", MAX_SERVICES, draft.services.get(MAX_SERVICES as usize).map(|s| &s.table), report);
     for pool in &draft.pools {
@@ -80,27 +82,34 @@ fn backends(pool: &DraftPool, report: &mut Report<'_>) {
 }
 
 fn references(draft: &Draft, pools: &Pools<'_>, report: &mut Report<'_>) {
-    // A service may mean the pool whose name is the one that could not be read.
-    if draft.pools.iter().any(|p| p.name.is_none()) {
-        return;
+    // What is meant may be the one whose name could not be read.
+    if draft.pools.iter().all(|p| p.name.is_some()) {
+        let known: Vec<&str> = pools.keys().copied().collect();
+        let by_services = draft.services.iter().filter_map(|s| Some((s.pool.as_ref()?, s.table.place("pool"))));
+        let by_routes = draft.routes.iter().flat_map(|r| &r.pools).map(|p| (&p.value, p.span.clone()));
+        refer("pool", &known, by_services.chain(by_routes), report);
     }
-    for service in &draft.services {
-        let Some(name) = &service.pool else { continue };
-        if pools.contains_key(name.as_str()) {
-            continue;
-        }
-        let problem = Problem::new(format!("there is no pool named '{name}'"));
-        let hint = match nearest(name.as_str(), pools.keys().copied()) {
-            Some(near) => format!("did you mean '{near}'?"),
-            None if pools.is_empty() => format!("add [[pool]] with name = \"{name}\""),
-            None => format!("there are: {}", few(pools)),
-        };
-        report.error(service.table.place("pool"), problem.hint(hint));
+    if draft.listeners.iter().all(|l| l.name.is_some()) {
+        let known: Vec<&str> = draft.listeners.iter().filter_map(|l| l.name.as_ref()).map(Name::as_str).collect();
+        let by_routes = draft.routes.iter().flat_map(|r| &r.listeners).map(|l| (&l.value, l.span.clone()));
+        refer("listener", &known, by_routes, report);
     }
 }
 
-fn few(pools: &Pools<'_>) -> String {
-    let mut names: Vec<&str> = pools.keys().copied().collect();
+fn refer<'a>(what: &str, known: &[&str], used: impl Iterator<Item = (&'a Name, Span)>, report: &mut Report<'_>) {
+    for (name, place) in used.filter(|(name, _)| !known.contains(&name.as_str())) {
+        let problem = Problem::new(format!("there is no {what} named '{name}'"));
+        let hint = match nearest(name.as_str(), known.iter().copied()) {
+            Some(near) => format!("did you mean '{near}'?"),
+            None if known.is_empty() => format!("add [[{what}]] with name = \"{name}\""),
+            None => format!("there are: {}", few(known)),
+        };
+        report.error(place, problem.hint(hint));
+    }
+}
+
+fn few(known: &[&str]) -> String {
+    let mut names = known.to_vec();
     names.sort_unstable();
     let rest = if names.len() > 8 { ", …" } else { "" };
     format!("{}{rest}", names[..names.len().min(8)].join(", "))

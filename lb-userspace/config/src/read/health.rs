@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use lb_model::http::UpstreamTls;
 use lb_model::{HealthCheck, HealthKind, StatusRange};
 
 use crate::report::{Problem, Report};
@@ -12,10 +13,16 @@ use crate::value::At;
 /// The longest datagram that fits every path without fragments (RFC 8200 §5, less the headers).
 const LONGEST_PAYLOAD: usize = 1232;
 /// Keys that only mean something to some types.
-const OWNERS: [(&str, &[&str]); 4] =
-    [("path", &["http"]), ("host", &["http"]), ("send", &["udp"]), ("expect", &["http", "udp"])];
+const OWNERS: [(&str, &[&str]); 5] = [
+    ("path", &["http", "https"]),
+    ("host", &["http", "https"]),
+    ("service", &["grpc"]),
+    ("send", &["udp"]),
+    ("expect", &["http", "https", "udp"]),
+];
 
-pub(crate) fn read(table: &Table, report: &mut Report<'_>) -> Option<HealthCheck> {
+/// `tls`: the pool's.
+pub(crate) fn read(table: &Table, tls: Option<&UpstreamTls>, report: &mut Report<'_>) -> Option<HealthCheck> {
     let kind: &str = table.get("type")?;
     for (key, owners) in OWNERS {
         if let Some(place) = table.key_place(key).filter(|_| !owners.contains(&kind)) {
@@ -25,6 +32,8 @@ pub(crate) fn read(table: &Table, report: &mut Report<'_>) -> Option<HealthCheck
     }
     let kind = match kind {
         "http" => http(table, report),
+        "https" => https(table, tls, report),
+        "grpc" => table.get("service").map(|service| HealthKind::Grpc { service, tls: tls.cloned() }),
         "udp" => udp(table, report),
         _ => Some(HealthKind::Tcp),
     };
@@ -50,6 +59,16 @@ pub(crate) fn read(table: &Table, report: &mut Report<'_>) -> Option<HealthCheck
 fn http(table: &Table, report: &mut Report<'_>) -> Option<HealthKind> {
     let expect = statuses(table, report);
     Some(HealthKind::Http { path: table.get("path")?, host: table.get("host"), expect: expect? })
+}
+
+/// Without the pool's `tls`, whatever the system's roots vouch for.
+fn https(table: &Table, tls: Option<&UpstreamTls>, report: &mut Report<'_>) -> Option<HealthKind> {
+    let usual = UpstreamTls { ca: None, server_name: None, client: None, verify: true };
+    let tls = tls.cloned().unwrap_or(usual);
+    match http(table, report)? {
+        HealthKind::Http { path, host, expect } => Some(HealthKind::Https { path, host, expect, tls }),
+        other => Some(other),
+    }
 }
 
 fn statuses(table: &Table, report: &mut Report<'_>) -> Option<Vec<StatusRange>> {

@@ -5,7 +5,7 @@ use std::hash::Hash;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
-use lb_model::{Host, OnExit, PlaneChoice};
+use lb_model::{AccessLog, AccessLogFormat, Host, OnExit, PlaneChoice};
 
 use crate::environment::Environment;
 use crate::report::{Problem, Report};
@@ -54,9 +54,24 @@ pub(crate) fn read(
         pin_dir: path("pin_dir").unwrap_or_default(),
         metrics: t.get("metrics"),
         snat_addresses: once_each("address", snat, report),
-        ..Host::default()
+        access_log: access_log(&t, directory),
+        access_log_format: match t.get("access_log_format") {
+            Some("combined") => AccessLogFormat::Combined,
+            _ => AccessLogFormat::Json,
+        },
+        access_log_sample: t.get("access_log_sample").unwrap_or_default(),
+        shutdown_timeout: t.get("shutdown_timeout").unwrap_or_default(),
     };
     DraftHost { table, host, data_plane }
+}
+
+/// A file that is called `off` is written `./off`.
+fn access_log(t: &Table, directory: &Path) -> AccessLog {
+    match t.get::<PathBuf>("access_log") {
+        Some(path) if path.as_os_str() == "off" => AccessLog::Off,
+        Some(path) if path.as_os_str() != "stdout" => AccessLog::File(directory.join(path)),
+        _ => AccessLog::Stdout,
+    }
 }
 
 /// `sockaddr_un` has room for 107 bytes and the end (unix(7)).
