@@ -7,12 +7,15 @@
 mod challenges;
 pub mod client;
 mod crypto;
+mod entry;
 mod names;
 mod pair;
 mod pem;
 mod resolver;
 pub mod self_signed;
 mod server;
+mod settings;
+mod store;
 mod view;
 mod watch;
 

@@ -24,7 +24,6 @@ pub(crate) struct Pair {
 }
 
 /// The contents of the files of a pair.
-#[derive(Debug)]
 pub(crate) struct Contents<'a> {
     pub(crate) cert: (&'a Path, &'a [u8]),
     pub(crate) key: (&'a Path, &'a [u8]),

@@ -3,10 +3,16 @@
 use rcgen::{CertificateParams, KeyPair};
 
 /// PEM texts.
-#[derive(Debug)]
 pub struct SelfSigned {
     pub certificate: String,
     pub key: String,
+}
+
+/// The key is not shown.
+impl std::fmt::Debug for SelfSigned {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SelfSigned").field("certificate", &self.certificate).finish_non_exhaustive()
+    }
 }
 
 /// For host names and addresses; of a P-256 key.

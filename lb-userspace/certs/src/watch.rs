@@ -1,5 +1,6 @@
 //! Has a file changed? By what stat(2) says, and by content where that says "perhaps".
 
+use std::fmt;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
@@ -19,12 +20,18 @@ struct Stamp {
 }
 
 /// One file: its content as read last.
-#[derive(Debug)]
 pub(crate) struct Watched {
     path: PathBuf,
     stamp: Option<Stamp>,
     settled: bool,
     pub(crate) content: Result<Vec<u8>, String>,
+}
+
+/// Contents may be keys: they are not shown.
+impl fmt::Debug for Watched {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Watched").field("path", &self.path).field("stamp", &self.stamp).finish_non_exhaustive()
+    }
 }
 
 impl Watched {
