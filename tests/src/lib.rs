@@ -3,6 +3,7 @@
 
 pub mod clock;
 pub mod daemon;
+pub mod http;
 pub mod lab;
 pub mod load;
 pub mod packet;
