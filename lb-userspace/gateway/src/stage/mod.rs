@@ -6,7 +6,7 @@
 //! |---|---|
 //! | [`head`] | is this head one that may be served at all |
 //! | [`forwarded`] | who is the client; what the backend is told of them |
-//! | [`upgrade`] | may the connection become a tunnel; the tunnel |
+//! | [`upgrade`], [`tunnel`] | may the connection become a tunnel; the tunnel |
 //! | [`hop`] | fields that are for one connection go; which trailers may pass |
 //! | [`limit`] | bodies with a bound, a time-out and a count, both ways |
 //! | [`redirect`], [`fixed`] | answers without a backend |
@@ -18,6 +18,7 @@
 mod chain;
 pub mod fixed;
 pub mod forwarded;
+mod frames;
 pub mod head;
 pub mod hop;
 pub mod limit;
@@ -27,6 +28,7 @@ pub mod redirect;
 pub mod refuse;
 pub mod respond;
 pub mod split;
+pub mod tunnel;
 pub mod upgrade;
 
 use lb_model::http::Refusal;
