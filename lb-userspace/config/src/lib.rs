@@ -28,7 +28,7 @@ mod value;
 pub use diagnostic::{Diagnostic, Severity};
 pub use environment::Environment;
 pub use export::export;
-pub use flags::{Flags, from_flags, from_flags_in};
+pub use flags::{Flags, from_flags, from_flags_in, self_signed_files};
 pub use json_schema::json_schema;
 pub use lb_model::Desired;
 pub use load::{Loaded, load, parse, parse_in};
