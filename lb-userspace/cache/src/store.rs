@@ -1,0 +1,162 @@
+//! What is in memory, by URL: sharded, bounded in bytes, with the ledger that keeps purged things away.
+
+use std::cell::Cell;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bytes::Bytes;
+use http::HeaderMap;
+use quick_cache::sync::Cache as Quick;
+use quick_cache::{Lifecycle, OptionsBuilder, Weighter};
+
+use crate::flight::Flights;
+use crate::key::{Key, Lookup};
+use crate::ledger::{Ledger, What};
+use crate::stored::{Group, Stored};
+
+#[derive(Debug, Default)]
+pub(crate) struct Counters {
+    pub(crate) hits: AtomicU64,
+    pub(crate) misses: AtomicU64,
+    pub(crate) stored: AtomicU64,
+    pub(crate) evicted: AtomicU64,
+}
+
+#[derive(Clone, Debug)]
+struct Weigh;
+
+impl Weighter<Key, Arc<Group>> for Weigh {
+    fn weight(&self, _: &Key, group: &Arc<Group>) -> u64 {
+        group.weight
+    }
+}
+
+#[derive(Clone, Debug)]
+struct Evictions(Arc<Counters>);
+
+impl Lifecycle<Key, Arc<Group>> for Evictions {
+    type RequestState = ();
+    fn begin_request(&self) {}
+    fn on_evict(&self, (): &mut (), _: Key, group: Arc<Group>) {
+        self.0.evicted.fetch_add(group.variants.len() as u64, Ordering::Relaxed);
+    }
+}
+
+/// `quick_cache`: a look-up takes a shard's lock for reading only and builds no string; what is seen once does not push out
+/// what is used often (S3-FIFO); its weigher is ours.
+pub(crate) struct Store {
+    memory: Quick<Key, Arc<Group>, Weigh, foldhash::fast::RandomState, Evictions>,
+    /// One writer at a time, so that two variants of one URL do not lose each other.
+    writing: Mutex<()>,
+    pub(crate) flights: Arc<Flights>,
+    pub(crate) ledger: Ledger,
+    pub(crate) counters: Arc<Counters>,
+}
+
+impl std::fmt::Debug for Store {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Store").field("bytes", &self.memory.weight()).finish_non_exhaustive()
+    }
+}
+
+/// What a look-up found.
+#[derive(Debug)]
+pub(crate) enum Found {
+    Fits(Arc<Stored>),
+    /// Only variants for other requests.
+    Others,
+    Nothing,
+}
+
+impl Store {
+    pub(crate) fn new(max_size: u64, max_object: u64, ledger: Ledger) -> Self {
+        let counters = Arc::<Counters>::default();
+        // Each shard has a part of the bytes: large enough for several of the largest objects.
+        let shards = (max_size / max_object.max(1 << 16) / 4).clamp(1, 16);
+        let options = OptionsBuilder::new()
+            .weight_capacity(max_size)
+            .estimated_items_capacity(usize::try_from(max_size / 8192).unwrap_or(usize::MAX).clamp(64, 1 << 17))
+            .shards(usize::try_from(shards).unwrap_or(1))
+            .build();
+        let evictions = Evictions(counters.clone());
+        let hasher = foldhash::fast::RandomState::default();
+        let memory = match options {
+            Ok(options) => Quick::with_options(options, Weigh, hasher, evictions),
+            Err(_) => Quick::with(64, max_size, Weigh, hasher, evictions),
+        };
+        Self { memory, writing: Mutex::new(()), flights: Arc::default(), ledger, counters }
+    }
+
+    pub(crate) fn resize(&self, max_size: u64) {
+        self.memory.set_capacity(max_size);
+    }
+
+    pub(crate) fn find(&self, lookup: &Lookup<'_>, request: &HeaderMap) -> Found {
+        match self.memory.get(lookup) {
+            Some(group) => group.find(request).map_or(Found::Others, |s| Found::Fits(s.clone())),
+            None => Found::Nothing,
+        }
+    }
+
+    pub(crate) fn find_key(&self, key: &Key, request: &HeaderMap) -> Option<Arc<Stored>> {
+        self.memory.get(key).and_then(|group| group.find(request).cloned())
+    }
+
+    /// False: it was purged while it was fetched.
+    pub(crate) fn insert(&self, key: &Key, stored: Arc<Stored>) -> bool {
+        let writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        let old = self.memory.peek(key).unwrap_or_default();
+        let (tags, born) = (stored.tags.clone(), stored.born);
+        self.memory.insert(key.clone(), Arc::new(old.with(&key.url, stored)));
+        drop(writing);
+        // Looked at after the insertion: a purge either sees the entry or is seen here.
+        if self.ledger.covers(&key.url, &tags, born) {
+            self.memory.remove(key);
+            return false;
+        }
+        true
+    }
+
+    pub(crate) fn remove(&self, key: &Key) -> u64 {
+        self.memory.remove(key).map_or(0, |(_, group)| group.variants.len() as u64)
+    }
+
+    /// Something is stored for it or on its way.
+    pub(crate) fn knows(&self, key: &Key) -> bool {
+        self.memory.contains_key(key) || self.flights.contains(key)
+    }
+
+    /// Notes a purge and removes what it is about. How many responses went.
+    pub(crate) fn purge(&self, what: &What) -> u64 {
+        self.ledger.purge(what.clone(), true);
+        match what {
+            What::Key(url) => Key::of_url(url).map_or(0, |key| self.remove(&key)),
+            What::Prefix(prefix) => self.remove_where(|key, _| key.url.starts_with(prefix.as_str())),
+            // The other variants of a URL go with the one that has the tag.
+            What::Tag(tag) => {
+                self.remove_where(|_, group| group.variants.iter().any(|v| v.tags.iter().any(|t| t == tag.as_bytes())))
+            }
+            What::All => self.remove_where(|_, _| true),
+        }
+    }
+
+    fn remove_where(&self, goes: impl Fn(&Key, &Group) -> bool) -> u64 {
+        let gone = Cell::new(0);
+        self.memory.retain(|key, group| {
+            let goes = goes(key, group);
+            gone.set(gone.get() + if goes { group.variants.len() as u64 } else { 0 });
+            !goes
+        });
+        gone.get()
+    }
+
+    /// Responses and bytes.
+    pub(crate) fn size(&self) -> (u64, u64) {
+        (self.memory.iter().map(|(_, group)| group.variants.len() as u64).sum(), self.memory.weight())
+    }
+}
+
+/// A body that is here as a whole.
+pub(crate) fn with_body(head: &Stored, body: Bytes) -> Arc<Stored> {
+    Arc::new(Stored { body, ..head.clone() })
+}
