@@ -4,12 +4,27 @@
 //! requests come out.
 #![forbid(unsafe_code)]
 
+mod chores;
+mod clock;
+mod connection;
 pub mod door;
+mod engine;
 pub mod explain;
+mod forward;
+mod key;
+mod listener;
+mod log;
 pub mod plan;
+mod protocol;
+mod record;
+mod request;
+mod snapshot;
 pub mod stage;
+mod stats;
 pub mod tap;
+mod tunnel;
 pub mod view;
+mod worker;
 
 pub use door::{Gateway, GatewayError, GatewayOptions, Inherited};
 pub use explain::{ExplainRequest, HttpCandidate, HttpExplanation, HttpStep};

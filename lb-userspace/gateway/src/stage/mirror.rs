@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, ready};
 
 use bytes::{Bytes, BytesMut};
-use http::header::{CONTENT_LENGTH, EXPECT, TRAILER};
+use http::header::{CONTENT_LENGTH, EXPECT, TRAILER, UPGRADE};
 use http::request::Parts;
 use http::{HeaderMap, Request};
 use http_body::{Body as HttpBody, Frame, SizeHint};
@@ -43,16 +43,15 @@ impl Share {
 }
 
 /// Splits a request that is ready for the backend in two. `send` is called once: with the copy as soon as the body has
-/// passed whole, at once if there is none; with `None` if it was larger than [`LARGEST`] or broke off.
-///
-/// The copy has no trailers, and goes through no upgrade: the caller does not mirror those requests.
+/// passed whole, at once if there is none; with `None` if it was larger than [`LARGEST`] or broke off, or if the request
+/// asks for an upgrade, of which there can be no copy. The copy has no trailers.
 #[must_use]
 pub fn tee<F>(parts: &Parts, body: Body, send: F) -> Body
 where
     F: FnOnce(Option<Request<Body>>) + Unpin + 'static,
 {
     let too_large = body.size_hint().lower() > LARGEST as u64;
-    if too_large {
+    if too_large || parts.headers.contains_key(UPGRADE) {
         send(None);
         return body;
     }
@@ -195,6 +194,15 @@ mod tests {
         let copy = only(&seen).expect("a copy");
         assert_eq!((copy.method().as_str(), copy.uri().to_string()), ("POST", "/a?b".to_owned()));
         assert_eq!(copy.headers().len(), 1);
+    }
+
+    #[test]
+    fn an_upgrade_is_not_copied() {
+        let parts = Request::get("/").header("upgrade", "websocket").body(()).expect("a request").into_parts().0;
+        let seen = Seen::default();
+        let to = Rc::clone(&seen);
+        let _ = tee(&parts, Body::Empty, move |copy| to.borrow_mut().push(copy));
+        assert!(only(&seen).is_none());
     }
 
     #[test]

@@ -14,8 +14,10 @@
 //! | [`mirror`] | a copy for another pool |
 //! | [`respond`], [`location`] | a backend's answer made presentable |
 //! | [`refuse`] | answers that are ours, error pages |
+//! | `explain` | the same decisions, in words |
 
 mod chain;
+pub(crate) mod explain;
 pub mod fixed;
 pub mod forwarded;
 mod frames;

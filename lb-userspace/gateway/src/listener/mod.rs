@@ -1,0 +1,5 @@
+//! From a listening socket to a connection that a protocol can serve.
+
+pub(crate) mod accept;
+pub(crate) mod socket;
+pub(crate) mod stream;

@@ -1,0 +1,65 @@
+//! A connection after the backend's 101: bytes both ways until a side, the drain or silence ends it.
+
+use std::time::Duration;
+
+use hyper::upgrade::OnUpgrade;
+use hyper_util::rt::TokioIo;
+use lb_upstream::InFlight;
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use crate::connection::Connection;
+use crate::record::Record;
+use crate::stage::limit::{Finish as _, Sent};
+use crate::stage::upgrade::{TunnelEnd, TunnelRules, tunnel};
+
+#[derive(Debug)]
+pub(crate) struct Tunnel {
+    pub backend: OnUpgrade,
+    /// The client's side, if it is a stream of HTTP/2.
+    pub client: Option<OnUpgrade>,
+    pub in_flight: Option<InFlight>,
+    pub idle: Duration,
+    pub websocket: bool,
+    /// Ends with the tunnel.
+    pub record: Option<Record>,
+}
+
+impl Tunnel {
+    /// Over a stream of HTTP/2, whose head has been answered.
+    pub(crate) async fn run_stream(mut self, connection: &Connection) {
+        let Some(client) = self.client.take() else { return };
+        if let Ok(client) = client.await {
+            self.run(TokioIo::new(client), connection).await;
+        }
+    }
+
+    pub(crate) async fn run<C>(self, client: C, connection: &Connection)
+    where
+        C: AsyncRead + AsyncWrite + Unpin,
+    {
+        let Ok(backend) = self.backend.await else { return };
+        let cancel = connection.life.cut.child_token();
+        let rules = TunnelRules { idle: self.idle, websocket: self.websocket, cancel: cancel.clone() };
+        let copying = tunnel(client, TokioIo::new(backend), &rules);
+        tokio::pin!(copying);
+        let done = tokio::select! {
+            done = &mut copying => done,
+            () = expired(self.in_flight.as_ref()) => {
+                cancel.cancel();
+                copying.await
+            }
+        };
+        if let Some(mut record) = self.record {
+            record.tunnelled_in = done.to_backend;
+            let complete = matches!(done.end, TunnelEnd::Closed | TunnelEnd::Cancelled | TunnelEnd::Idle);
+            record.finish(Sent { bytes: done.to_client, complete, grpc_status: None });
+        }
+    }
+}
+
+async fn expired(in_flight: Option<&InFlight>) {
+    match in_flight {
+        Some(in_flight) => in_flight.expired().await,
+        None => std::future::pending().await,
+    }
+}
