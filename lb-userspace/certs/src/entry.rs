@@ -12,13 +12,13 @@ use crate::{Challenges, View, self_signed, store};
 #[derive(Debug)]
 enum Origin {
     Files {
-        cert: Watched,
-        key: Watched,
-        ocsp: Watched,
+        cert: Box<Watched>,
+        key: Box<Watched>,
+        ocsp: Box<Watched>,
     },
     /// Certificate and key in one file, so that they change together.
     Acme {
-        bundle: Watched,
+        bundle: Box<Watched>,
     },
 }
 
@@ -44,8 +44,8 @@ impl Entry {
             CertificateSource::Files { cert, key } => {
                 let mut beside = cert.clone().into_os_string();
                 beside.push(".ocsp");
-                let ocsp = Watched::new(&PathBuf::from(beside));
-                Origin::Files { cert: Watched::new(cert), key: Watched::new(key), ocsp }
+                let watched = |path: &Path| Box::new(Watched::new(path));
+                Origin::Files { cert: watched(cert), key: watched(key), ocsp: watched(&PathBuf::from(beside)) }
             }
             CertificateSource::Acme(account) => {
                 if chosen.is_empty() {
@@ -54,7 +54,7 @@ impl Entry {
                 if let Some(wild) = chosen.iter().find(|n| n.starts_with("*.")) {
                     return Err(format!("'{wild}': wildcards are issued by dns-01 only, which lb does not do"));
                 }
-                Origin::Acme { bundle: Watched::new(&store::bundle(state_dir, account, &chosen)) }
+                Origin::Acme { bundle: Box::new(Watched::new(&store::bundle(state_dir, account, &chosen))) }
             }
         };
         origin.look(SystemTime::UNIX_EPOCH);

@@ -4,6 +4,7 @@
 //! certificates and leaves them as files, which [`ServerTls::poll`] finds like any other.
 #![forbid(unsafe_code)]
 
+pub mod acme;
 mod challenges;
 pub mod client;
 mod crypto;

@@ -25,7 +25,8 @@ pub(crate) fn both(listener: &Listener, resolver: &Arc<Resolver>) -> Result<(Ser
     let spoken = listener.protocols;
     tcp.alpn_protocols = [(spoken.h2, b"h2".as_slice()), (spoken.h1, b"http/1.1"), (true, ACME_TLS_ALPN)]
         .into_iter()
-        .filter_map(|(on, name)| on.then(|| name.to_vec()))
+        .filter(|(on, _)| *on)
+        .map(|(_, name)| name.to_vec())
         .collect();
     // RFC 9001 §4.2: QUIC needs TLS 1.3.
     let mut quic = config(FROM_1_3, &verifier, resolver)?;

@@ -1,6 +1,7 @@
 //! `cargo xtask setup`: installs what is missing, or names the commands that would.
 
 mod apt;
+mod authority;
 mod bpf_linker;
 mod rust_src;
 
@@ -22,7 +23,7 @@ pub(crate) enum Scope {
 }
 
 /// A program (or a file, by its path), the Debian package it comes in, and from which scope on it is needed.
-const PROGRAMS: [(&str, &str, Scope); 10] = [
+const PROGRAMS: [(&str, &str, Scope); 11] = [
     ("ip", "iproute2", Scope::Lab),
     ("ethtool", "ethtool", Scope::Lab),
     ("nft", "nftables", Scope::Lab),
@@ -33,6 +34,7 @@ const PROGRAMS: [(&str, &str, Scope); 10] = [
     ("nginx", "nginx", Scope::Bench),
     ("/usr/lib/nginx/modules/ngx_stream_module.so", "libnginx-mod-stream", Scope::Bench),
     ("wrk", "wrk", Scope::Bench),
+    ("h2load", "nghttp2-client", Scope::Bench),
 ];
 
 /// One thing that is missing: how it is called, and the command that installs it.
@@ -95,6 +97,9 @@ fn missing(scope: Scope) -> Vec<Missing> {
     }
     if linker {
         missing.push(bpf_linker::missing());
+    }
+    if scope >= Scope::Lab && authority::is_missing() {
+        missing.push(authority::missing());
     }
     missing
 }
