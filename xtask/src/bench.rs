@@ -29,6 +29,14 @@ enum What {
         #[arg(long)]
         only: Option<String>,
     },
+    /// Requests through layer 7, beside nginx, HAProxy and a bare hyper proxy
+    Http {
+        #[arg(long, default_value_t = 5)]
+        rounds: u32,
+        /// One row alone, for example small, h2, latency or idle
+        #[arg(long)]
+        only: Option<String>,
+    },
 }
 
 pub(crate) fn run(bench: &Bench) -> Result<ExitCode> {
@@ -47,7 +55,11 @@ pub(crate) fn run(bench: &Bench) -> Result<ExitCode> {
             only = part.as_deref();
             &[("forward", *rounds)]
         }
-        None => &[("packet", 7), ("forward", 5)],
+        Some(What::Http { rounds, only: row }) => {
+            only = row.as_deref();
+            &[("http", *rounds)]
+        }
+        None => &[("packet", 7), ("forward", 5), ("http", 5)],
     };
     for (what, rounds) in runs {
         let mut c = shell::command(house::program("lb-bench", true)?);

@@ -1,8 +1,9 @@
-//! Measurements: nanoseconds per packet, and traffic through real interfaces beside others.
+//! Measurements: nanoseconds per packet, traffic through real interfaces, and HTTP, beside others.
 #![forbid(unsafe_code)]
 
 mod cpu;
 mod forward;
+mod http;
 mod packet;
 mod pin;
 mod report;
@@ -32,6 +33,20 @@ enum What {
         #[arg(long, value_enum)]
         only: Option<forward::Part>,
     },
+    /// Requests through layer 7, beside nginx, HAProxy and a bare hyper proxy
+    Http {
+        #[command(flatten)]
+        common: Common,
+        /// One row alone: small, small-tls, handshakes, h2, big, upload, cache-hit, latency or idle
+        #[arg(long)]
+        only: Option<String>,
+        /// These alone: lb, nginx, haproxy, bare
+        #[arg(long, value_delimiter = ',')]
+        peers: Vec<String>,
+    },
+    /// The bare hyper proxy itself
+    #[command(hide = true)]
+    BareProxy(http::Bare),
 }
 
 #[derive(Debug, clap::Args)]
@@ -48,6 +63,8 @@ fn main() -> ExitCode {
     let done: Result<()> = match Options::parse().what {
         What::Packet(c) => packet::run(c.rounds, &c.out),
         What::Forward { common: c, only } => forward::run(c.rounds, &c.out, only),
+        What::Http { common: c, only, peers } => http::run(c.rounds, &c.out, only.as_deref(), &peers),
+        What::BareProxy(bare) => http::bare_proxy(&bare),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -15,14 +15,14 @@ const DOORS: [(&str, &[&str]); 19] = [
     ("lb-model", &[]),
     ("lb-balance", &["lb-model"]),
     ("lb-config", &["lb-model"]),
-    ("lb-health", &["lb-model"]),
+    ("lb-health", &["lb-model", "lb-certs"]),
     ("lb-observe", &["lb-model"]),
     ("lb-message", &["lb-model"]),
     ("lb-routing", &["lb-model"]),
     ("lb-certs", &["lb-model"]),
     ("lb-cache", &["lb-model", "lb-message"]),
     ("lb-content", &["lb-model", "lb-message"]),
-    ("lb-upstream", &["lb-model", "lb-message", "lb-balance"]),
+    ("lb-upstream", &["lb-model", "lb-message", "lb-balance", "lb-certs"]),
     (
         "lb-gateway",
         &[
