@@ -2,11 +2,14 @@
 
 use std::fmt;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::{HeaderValue, Response};
 use lb_message::Body;
 use lb_model::http::Refusal;
+
+use crate::backend::Ticket;
 
 /// A backend's answer.
 #[derive(Debug)]
@@ -47,12 +50,12 @@ pub struct BodyRefused {
 
 /// A request or tunnel that counts as in flight at its backend until the last clone is dropped.
 #[derive(Clone)]
-pub struct InFlight {}
+pub struct InFlight(pub(crate) Arc<Ticket>);
 
 impl InFlight {
     /// Returns when the backend's drain deadline has passed: what is in flight must end now.
     pub async fn expired(&self) {
-        std::future::pending().await
+        self.0.backend.expired().await;
     }
 }
 

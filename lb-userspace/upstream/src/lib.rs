@@ -5,9 +5,26 @@
 #![forbid(unsafe_code)]
 
 mod answer;
+mod backend;
 mod budget;
 mod client;
+mod clock;
+mod connect;
+mod deadline;
+mod download;
+mod exchange;
+mod head;
+mod lane;
+mod link;
+mod outlier;
 mod pool;
+mod published;
+mod queue;
+mod ramp;
+mod sticky;
+mod stream;
+mod trailers;
+mod upload;
 mod upstreams;
 
 pub mod plan;

@@ -1,0 +1,454 @@
+//! A request's way through its tries: a place, a connection, an exchange, and what follows from how it ended.
+
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use http::request::Parts;
+use http::{HeaderValue, Request, Response};
+use hyper::body::Incoming;
+use lb_message::Body;
+use lb_model::http::{Outlier, Refusal};
+
+use crate::answer::{Answer, Failure, InFlight};
+use crate::backend::Ticket;
+use crate::client::{Client, Want};
+use crate::connect::{self, NoConnection};
+use crate::deadline::Deadline;
+use crate::download::{Download, Ending, Exchange, drain};
+use crate::head::{self, Verdict};
+use crate::lane::Lane;
+use crate::link::Link;
+use crate::plan::PoolPlan;
+use crate::pool::{Chooser, Chosen, PoolHandle, Refused};
+use crate::upload::{Outgoing, Upload};
+use crate::upstreams::Ask;
+use crate::{clock, sticky};
+
+/// Seconds after which a client may find a backend again.
+const BACK_SOON: u32 = 5;
+/// Seconds after which there may be room.
+const ROOM_SOON: u32 = 1;
+/// Nanoseconds of rest after which a connection may have been closed without our having seen it.
+const LONG_REST: u64 = 1_000_000;
+
+pub(crate) struct Run<'a> {
+    client: &'a Rc<Client>,
+    pool: &'a Arc<PoolHandle>,
+    want: &'a Want<'a>,
+    plan: Arc<PoolPlan>,
+    link: Arc<Link>,
+    head: Option<Parts>,
+    body: Option<Body>,
+    upload: Option<Rc<Upload>>,
+    /// The method may be sent twice (RFC 9110 §9.2.2).
+    idempotent: bool,
+    upgrade: Option<HeaderValue>,
+    start: Instant,
+    hash: u32,
+    token: Option<String>,
+    tried: Vec<u32>,
+    retries: u32,
+    /// The next connection must be a new one.
+    fresh: bool,
+    last: Option<SocketAddr>,
+}
+
+/// How a try ended without an answer.
+enum Broken {
+    /// Nothing was sent.
+    Never(NoConnection),
+    /// The connection was stale, and the request came back whole.
+    Unsent(Box<Parts>),
+    /// It ended before a byte of an answer.
+    Closed { stale: bool },
+    /// Nothing more can be done.
+    Final(Refusal, &'static str),
+}
+
+/// A response's head, and what it hangs on.
+struct Got {
+    response: Response<Incoming>,
+    exchange: Exchange,
+    at: Instant,
+}
+
+impl<'a> Run<'a> {
+    pub(crate) fn new(
+        client: &'a Rc<Client>,
+        pool: &'a Arc<PoolHandle>,
+        request: Request<Body>,
+        want: &'a Want<'a>,
+    ) -> Self {
+        let start = clock::now();
+        let (mut head, body) = request.into_parts();
+        let (plan, link, hash) = {
+            let current = pool.current(start, clock::ticks(start));
+            let ask = Ask { client: want.client, headers: &head.headers, path: want.path };
+            let hash = if current.deciding().is_consistent() { pool.hash(&current.plan.http, &ask) } else { 0 };
+            (Arc::clone(&current.plan), Arc::clone(&current.link), hash)
+        };
+        let token = plan.http.sticky.as_ref().and_then(|s| {
+            let token = sticky::find(&head.headers, &s.cookie).map(str::to_owned);
+            sticky::strip(&mut head.headers, &s.cookie);
+            token
+        });
+        Self {
+            client,
+            pool,
+            want,
+            link,
+            idempotent: head::is_idempotent(&head.method),
+            upgrade: head.headers.get(http::header::UPGRADE).cloned(),
+            head: Some(head),
+            body: Some(body),
+            upload: None,
+            plan,
+            start,
+            hash,
+            token,
+            tried: Vec::new(),
+            retries: 0,
+            fresh: false,
+            last: None,
+        }
+    }
+
+    fn rule(&self) -> Option<&Outlier> {
+        self.plan.http.outlier.as_ref()
+    }
+
+    fn failure(&self, refusal: Refusal, detail: &'static str) -> Failure {
+        let retry_after = match refusal {
+            Refusal::NoBackend => Some(BACK_SOON),
+            Refusal::QueueFull => Some(ROOM_SOON),
+            _ => None,
+        };
+        Failure { refusal, detail, backend: self.last, retries: self.retries, retry_after }
+    }
+
+    pub(crate) async fn answer(mut self) -> Result<Answer, Failure> {
+        self.prepare()?;
+        if self.want.retry.attempts > 0 {
+            self.want.budget.request(self.start);
+        }
+        let end = clock::ticks(self.start).saturating_add(clock::nanos(self.want.timeouts.request));
+        let deadline = self.client.deadlines.set(end);
+        loop {
+            let chosen = self.place(&deadline).await?;
+            self.last = Some(chosen.ticket.backend.address);
+            let lane = self.client.lane(&chosen.ticket.backend);
+            let broken = match self.exchange(&lane, &chosen, &deadline).await {
+                Ok(got) => {
+                    let status = got.response.status().as_u16();
+                    if self.again_for(status) {
+                        self.give_up(got, chosen, lane, deadline_of(self.client));
+                        continue;
+                    }
+                    return self.finish(got, chosen, lane, deadline);
+                }
+                Err(broken) => broken,
+            };
+            let id = chosen.ticket.backend.id;
+            drop(chosen);
+            self.after(broken, id)?;
+        }
+    }
+
+    /// The head as the backends' protocol wants it.
+    fn prepare(&mut self) -> Result<(), Failure> {
+        let body = self.body.take().unwrap_or_default();
+        self.upload = Upload::new(body, self.idempotent);
+        let empty = self.upload.is_none();
+        let Some(head) = &mut self.head else { return Ok(()) };
+        if !self.link.is_h2() {
+            head::for_h1(head, empty);
+            return Ok(());
+        }
+        if self.upgrade.is_some() {
+            return Err(self.failure(Refusal::UpgradeRefused, "the service is spoken to over HTTP/2, without upgrades"));
+        }
+        match head::for_h2(head, self.link.tls.is_some()) {
+            Some(()) => Ok(()),
+            None => Err(self.failure(Refusal::BadRequest, "the host is not valid")),
+        }
+    }
+
+    /// A place at a backend; waits for one if all are full and the pool has a queue.
+    async fn place(&mut self, deadline: &Deadline) -> Result<Chosen, Failure> {
+        let chooser = Chooser { hash: self.hash, random: self.client.random(), token: self.token.as_deref() };
+        // Who comes while others wait goes to the end.
+        let queued = self.plan.http.max_requests > 0 && self.pool.waiting.is_busy();
+        let now = if self.retries == 0 && self.tried.is_empty() { self.start } else { clock::now() };
+        let refused = if queued {
+            Refused::Full
+        } else {
+            match self.pool.choose(&chooser, now, &self.tried) {
+                Ok(chosen) => return Ok(chosen),
+                Err(refused) => refused,
+            }
+        };
+        match refused {
+            Refused::Nobody => return Err(self.failure(Refusal::NoBackend, "no backend is available")),
+            Refused::AllTried => {
+                // Only those that did answer, or did take the request, are asked twice.
+                self.tried.clear();
+                return match self.pool.choose(&chooser, now, &[]) {
+                    Ok(chosen) => Ok(chosen),
+                    Err(_) => Err(self.failure(Refusal::NoBackend, "no backend is available")),
+                };
+            }
+            Refused::Full => {}
+        }
+        let full = self.failure(Refusal::QueueFull, "every backend has as many requests as it may have");
+        let queue = self.plan.http.queue;
+        let Some(place) = self.pool.waiting.join(queue.size) else { return Err(full) };
+        let (pool, tried) = (self.pool, &self.tried);
+        let wait = place.wait(|| pool.choose(&chooser, clock::now(), tried).ok());
+        match deadline.watch(tokio::time::timeout(queue.timeout, wait)).await {
+            Some(Ok(chosen)) => Ok(chosen),
+            _ => Err(full),
+        }
+    }
+
+    /// One try.
+    async fn exchange(&mut self, lane: &Rc<Lane>, chosen: &Chosen, deadline: &Deadline) -> Result<Got, Broken> {
+        let backend = &chosen.ticket.backend;
+        let within = self.want.timeouts.connect;
+        let begun = clock::now();
+        let link = Arc::clone(&self.link);
+        let ready = async {
+            if link.is_h2() {
+                return lane.share(&link, within).await.map(Exchange::H2);
+            }
+            if let Some(h1) = self.reusable(lane).await {
+                return Ok(Exchange::H1(h1));
+            }
+            connect::h1(lane, &link, within).await.map(Exchange::H1)
+        };
+        let mut exchange = match deadline.watch(ready).await {
+            Some(Ok(exchange)) => exchange,
+            other => {
+                let now = clock::now();
+                backend.judge(self.rule(), true, now - begun, now);
+                // A backend that cannot be reached is slow, as far as choosing goes.
+                backend.observe(within, now);
+                return Err(match other {
+                    Some(Err(error)) => Broken::Never(error),
+                    _ => Broken::Final(Refusal::BackendTimeout, "the service did not answer in time"),
+                });
+            }
+        };
+        self.fresh = false;
+        backend.requests.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        let sent = clock::now();
+        let result = self.send(&mut exchange, deadline).await;
+        let now = clock::now();
+        match result {
+            Ok(response) => {
+                backend.observe(now - sent, now);
+                backend.judge(self.rule(), response.status().is_server_error(), now - sent, now);
+                backend.count_status(response.status().as_u16());
+                Ok(Got { response, exchange, at: now })
+            }
+            Err(broken) => {
+                let blameless = matches!(broken, Broken::Unsent(_) | Broken::Closed { stale: true })
+                    || self.upload.as_ref().is_some_and(|u| u.failed().is_some());
+                if !blameless {
+                    backend.judge(self.rule(), true, now - sent, now);
+                    backend.observe(now - sent, now);
+                }
+                Err(broken)
+            }
+        }
+    }
+
+    /// An idle connection; for a request that could not be sent again one that is surely open.
+    async fn reusable(&self, lane: &Lane) -> Option<crate::lane::H1> {
+        if self.fresh {
+            return None;
+        }
+        let h1 = lane.checkout(&self.link)?;
+        let rested = clock::ticks(self.start).saturating_sub(h1.idle_since) > LONG_REST;
+        if self.idempotent || !rested {
+            return Some(h1);
+        }
+        // The reactor and the connection's task get their turn: a close that has arrived is then seen.
+        tokio::task::yield_now().await;
+        if h1.sender.is_ready() && !h1.sender.is_closed() {
+            return Some(h1);
+        }
+        lane.checkout(&self.link)
+    }
+
+    async fn send(&mut self, exchange: &mut Exchange, deadline: &Deadline) -> Result<Response<Incoming>, Broken> {
+        // Kept only if it could be sent again.
+        let head = if self.idempotent { self.head.clone() } else { self.head.take() };
+        let Some(head) = head else {
+            return Err(Broken::Final(Refusal::Internal, "the request was already sent"));
+        };
+        let body = self.upload.as_ref().map_or(Outgoing::EMPTY, Upload::again);
+        let request = Request::from_parts(head, body);
+        let (result, stale, answered) = match exchange {
+            Exchange::H1(h1) => {
+                let before = h1.read();
+                let result = deadline.watch(h1.sender.try_send_request(request)).await;
+                (result, !h1.is_fresh(), h1.read() != before)
+            }
+            Exchange::H2(share) => {
+                let mut sender = share.0.sender.clone();
+                (deadline.watch(sender.try_send_request(request)).await, false, false)
+            }
+        };
+        let mut error = match result {
+            Some(Ok(response)) => return Ok(response),
+            None => return Err(Broken::Final(Refusal::BackendTimeout, "the service did not answer in time")),
+            Some(Err(error)) => error,
+        };
+        if let Some(message) = error.take_message() {
+            return Err(Broken::Unsent(Box::new(message.into_parts().0)));
+        }
+        let error = error.into_error();
+        tracing::debug!(%error, "an exchange with a backend failed");
+        if let Some(refusal) = self.upload.as_ref().and_then(|u| u.failed()) {
+            return Err(Broken::Final(refusal, "the request's body ended early"));
+        }
+        Err(if error.is_parse() || error.is_parse_too_large() || error.is_parse_status() {
+            Broken::Final(Refusal::BadResponse, "the service's answer is not valid HTTP")
+        } else if answered {
+            Broken::Final(Refusal::BackendClosed, "the service broke off its answer")
+        } else {
+            Broken::Closed { stale }
+        })
+    }
+
+    /// Decides over another try.
+    fn after(&mut self, broken: Broken, backend: u32) -> Result<(), Failure> {
+        match broken {
+            Broken::Final(refusal, detail) => Err(self.failure(refusal, detail)),
+            Broken::Unsent(head) => {
+                // Bounded: the next connection is new, and a new one that is closed at once counts as a try.
+                let counted = self.fresh;
+                self.head = Some(*head);
+                self.fresh = true;
+                if counted && !self.may_retry() {
+                    return Err(self.failure(Refusal::BackendClosed, "the service closed the connection"));
+                }
+                Ok(())
+            }
+            Broken::Never(error) => {
+                self.tried.push(backend);
+                if self.has_other() && self.may_retry() {
+                    return Ok(());
+                }
+                Err(self.failure(error.refusal(), error.detail()))
+            }
+            Broken::Closed { stale } => {
+                let again = self.idempotent && self.upload.as_ref().is_none_or(|u| u.is_replayable());
+                if again && stale {
+                    self.fresh = true;
+                    return Ok(());
+                }
+                if again && self.may_retry() {
+                    self.tried.push(backend);
+                    self.fresh = true;
+                    return Ok(());
+                }
+                Err(self.failure(Refusal::BackendClosed, "the service closed the connection without an answer"))
+            }
+        }
+    }
+
+    /// Somebody who was not tried takes requests.
+    fn has_other(&self) -> bool {
+        let now = clock::now();
+        let current = self.pool.current(now, clock::ticks(now));
+        current.members.iter().any(|m| m.takes && !self.tried.contains(&m.backend.id))
+    }
+
+    fn may_retry(&mut self) -> bool {
+        let granted = self.retries < self.want.retry.attempts && self.want.budget.try_retry(clock::now());
+        self.retries += u32::from(granted);
+        granted
+    }
+
+    /// The status is one that the route tries again.
+    fn again_for(&mut self, status: u16) -> bool {
+        self.idempotent
+            && self.want.retry.on.iter().any(|range| range.contains(status))
+            && self.upload.as_ref().is_none_or(|u| u.is_replayable())
+            && self.may_retry()
+    }
+
+    /// Lets go of an answer that is not passed on.
+    fn give_up(&mut self, got: Got, chosen: Chosen, lane: Rc<Lane>, deadline: Deadline) {
+        self.tried.push(chosen.ticket.backend.id);
+        // The next try's body must not be taken for this one's.
+        let upload = self.upload.clone();
+        if let Ok(answer) = self.wrap(got, chosen.ticket, lane, deadline, upload) {
+            tokio::task::spawn_local(drain(answer.into_body()));
+        }
+    }
+
+    fn finish(mut self, got: Got, chosen: Chosen, lane: Rc<Lane>, deadline: Deadline) -> Result<Answer, Failure> {
+        let Chosen { ticket, token } = chosen;
+        let (at, backend) = (got.at, ticket.backend.address);
+        let upload = self.upload.take();
+        let response = self.wrap(got, ticket, lane, deadline, upload)?;
+        let set_cookie = self
+            .plan
+            .http
+            .sticky
+            .as_ref()
+            .zip(token)
+            .and_then(|(sticky, token)| sticky::set_cookie(sticky, &token, self.want.secure));
+        Ok(Answer { response, backend, retries: self.retries, elapsed_to_head: at - self.start, set_cookie })
+    }
+
+    /// Checks the head, and ties the body to all that hangs on its end.
+    fn wrap(
+        &self,
+        got: Got,
+        ticket: Ticket,
+        lane: Rc<Lane>,
+        deadline: Deadline,
+        upload: Option<Rc<Upload>>,
+    ) -> Result<Response<Body>, Failure> {
+        let (mut parts, incoming) = got.response.into_parts();
+        let h2 = matches!(got.exchange, Exchange::H2(_));
+        let verdict = head::check(&mut parts, h2, self.upgrade.as_ref());
+        if let Verdict::Bad(detail) = verdict {
+            ticket.backend.judge(self.rule(), true, Duration::ZERO, got.at);
+            return Err(self.failure(Refusal::BadResponse, detail));
+        }
+        if parts.status == http::StatusCode::SWITCHING_PROTOCOLS {
+            if let Exchange::H1(mut h1) = got.exchange {
+                // The connection is the tunnel's now.
+                h1.at_rest = true;
+            }
+            parts.extensions.insert(InFlight(Arc::new(ticket)));
+            return Ok(Response::from_parts(parts, Body::Empty));
+        }
+        let ending = Ending { ticket, exchange: got.exchange, lane, upload, reusable: verdict == Verdict::Fine };
+        if hyper::body::Body::is_end_stream(&incoming) {
+            ending.finish();
+            return Ok(Response::from_parts(parts, Body::Empty));
+        }
+        let download = Download {
+            incoming,
+            ending: Some(ending),
+            deadline,
+            idle: self.want.timeouts.idle,
+            grpc: head::is_grpc(&parts.headers),
+            plan: Arc::clone(&self.plan),
+            armed: false,
+        };
+        Ok(Response::from_parts(parts, Body::boxed(download)))
+    }
+}
+
+/// A deadline of its own for an answer that is let go.
+fn deadline_of(client: &Client) -> Deadline {
+    client.deadlines.set(u64::MAX)
+}
