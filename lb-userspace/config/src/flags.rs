@@ -169,7 +169,7 @@ mod tests {
         let (cert, key) = self_signed_files(&d.host.state_dir);
         assert_eq!(secure.certificates[0].source, lb_model::http::CertificateSource::Files { cert, key });
         assert!(!clear.is_tls() && clear.protocols.h1 && !clear.protocols.h2);
-        assert_eq!(d.routes[1].listeners, [clear.name.clone()]);
+        assert!(d.routes[1].is_on(&clear.name) && !d.routes[1].is_on(&secure.name));
         assert_eq!(d.host.data_plane, PlaneChoice::Auto);
     }
 

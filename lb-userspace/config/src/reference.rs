@@ -27,6 +27,35 @@ listen = "192.0.2.10:80/tcp"
 pool   = "web"
 "#;
 
+/// The same for layer 7; a test reads it too.
+pub(crate) const HTTP_EXAMPLE: &str = r#"[[listener]]
+name   = "edge"
+listen = "192.0.2.10:443"
+[[listener.certificate]]
+cert = "certs/site.pem"
+key  = "certs/site.key"
+
+[[listener]]
+name   = "clear"
+listen = "192.0.2.10:80"
+
+[[pool]]
+name     = "orders"
+backends = [{ address = "10.0.0.11:8080" }, { address = "10.0.0.12:8080" }]
+
+[[route]]
+name     = "orders"
+listener = "edge"
+match    = { host = "api.example.com", path = "/api/v2/*" }
+rewrite  = { strip_prefix = "/api/v2" }
+pool     = "orders"
+
+[[route]]
+name     = "to-https"
+listener = "clear"
+redirect = { to = "https://{host}{path}" }
+"#;
+
 const INTRODUCTION: &str = "\
 <!-- Printed from the declaration of the keys; a test compares. -->
 # Configuration
@@ -39,6 +68,7 @@ const NOTATION: &str = "\
 ## Notation
 
 - Durations: a number and its unit, `500ms`, `2s`, `1m`, `1h`, `1d`; also together, `1h30m`.
+- Sizes: a number and its unit, `512B`, `64KiB`, `10MiB`, `1GiB`; without a unit, bytes.
 - Rates: `100/s`, `20/min`, `5/10s`.
 - Addresses: `10.0.0.1:80`, `[2001:db8::1]:80`. Ranges: `10.0.0.0/8`, `2001:db8::/32`.
 - Bytes: text as it stands, or `hex:` and two digits a byte.
@@ -48,7 +78,9 @@ const NOTATION: &str = "\
 /// Markdown.
 #[must_use]
 pub fn reference() -> String {
-    let mut out = format!("{INTRODUCTION}\n```toml\n{EXAMPLE}```\n\n{NOTATION}");
+    let mut out = format!(
+        "{INTRODUCTION}\nLayer 4, any TCP or UDP:\n\n```toml\n{EXAMPLE}```\n\nLayer 7, HTTP:\n\n```toml\n{HTTP_EXAMPLE}```\n\n{NOTATION}"
+    );
     for section in SECTIONS {
         write_section(&mut out, section);
     }
@@ -74,6 +106,9 @@ fn value(key: &Key) -> String {
         Kind::BoolOr(_) => "`true`, `false` or a table, see below".into(),
         Kind::Bool => "`true`, `false`".into(),
         Kind::Tables(_) => "list of tables, see below".into(),
+        // No path is like another.
+        Kind::Path => key.kind.what(),
+        Kind::Map { key: name, value } => format!("a table: from {} to {}", name.what, value.what()),
         // A default or the meaning shows what it looks like.
         other if matches!(key.need, Need::Default(_)) || key.doc.contains("`\"") || key.doc.contains("0.0.1") => {
             other.what()

@@ -195,7 +195,7 @@ impl Kind {
         match self {
             Self::Name => "\"web\"".into(),
             Self::Text(form) => format!("\"{}\"", form.example),
-            Self::Path => "\"/run/lb/lb.sock\"".into(),
+            Self::Path => "\"path/to/it\"".into(),
             Self::Bool | Self::BoolOr(_) => "true".into(),
             Self::Integer { min, .. } => min.to_string(),
             Self::Size { .. } => "\"64KiB\"".into(),

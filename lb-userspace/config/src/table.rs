@@ -115,10 +115,15 @@ fn unknown(section: &'static Section, name: &str) -> Problem {
         heading => &format!("in {heading} (an inline table)"),
     };
     let problem = Problem::new(format!("unknown key '{name}' {place}"));
+    let home = home_of(name).filter(|_| name.len() > 1);
+    // Tables' names look like keys of theirs: listener, listen.
+    if let (Some(heading), "") = (home, section.heading) {
+        return problem.hint(format!("'{name}' belongs in {heading}"));
+    }
     if let Some(near) = nearest(name, section.keys.iter().map(|k| k.name)) {
         return problem.hint(format!("did you mean '{near}'?"));
     }
-    match home_of(name).filter(|_| name.len() > 1) {
+    match home {
         Some(heading) => problem.hint(format!("'{name}' belongs in {heading}")),
         None => {
             problem.hint(format!("known here: {}", section.keys.iter().map(|k| k.name).collect::<Vec<_>>().join(", ")))

@@ -216,7 +216,7 @@ fn what_is_probably_not_meant_is_warned_of() {
             one,
             "[[pool]]\nname = \"q\"\nbackends = [{ address = \"10.0.0.1:80\" }]",
             (9, 8),
-            "no service uses the pool 'q'",
+            "no service and no route uses the pool 'q'",
         ),
         (
             one,

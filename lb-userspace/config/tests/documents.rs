@@ -35,10 +35,16 @@ fn the_schema_is_up_to_date() {
 }
 
 #[test]
-fn the_reference_s_example_is_good() {
+fn the_reference_s_examples_are_good() {
     let reference = lb_config::reference();
-    let example = reference.split("```toml\n").nth(1).and_then(|rest| rest.split("```").next()).expect("an example");
-    let loaded = lb_config::parse_in(example, "lb.toml", &lb_config::Environment::default()).expect("a good example");
-    assert_eq!(loaded.warnings, []);
-    assert_eq!((loaded.desired.pools.len(), loaded.desired.services.len()), (1, 1));
+    let examples: Vec<&str> =
+        reference.split("```toml\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
+    let counts = examples.iter().map(|example| {
+        let loaded =
+            lb_config::parse_in(example, "lb.toml", &lb_config::Environment::default()).expect("a good example");
+        assert_eq!(loaded.warnings, []);
+        let d = loaded.desired;
+        [d.pools.len(), d.services.len(), d.listeners.len(), d.routes.len()]
+    });
+    assert_eq!(counts.collect::<Vec<_>>(), [[1, 1, 0, 0], [1, 0, 2, 2]]);
 }

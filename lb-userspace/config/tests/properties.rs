@@ -148,6 +148,7 @@ fn pool() -> impl Strategy<Value = Pool> {
         });
         let backends = backends.filter(|b| seen.insert(b.address.clone())).collect();
         let mut pool = Pool::new(name, algorithm, backends).expect("a pool");
+        pool.http.algorithm = algorithm.as_str().parse().expect("layer 7 has all of them");
         pool.maglev_table_size = size;
         pool.on_all_down = if spread { OnAllDown::Spread } else { OnAllDown::Drop };
         pool.health = health;
@@ -274,7 +275,7 @@ fn addresses_of_every_form_are_exported() {
     for text in ["10.0.0.1:80", "[2001:db8::1]:80", "web.example:80"] {
         let address: BackendAddress = text.parse().expect("an address");
         let backends = vec![Backend { address, weight: Weight::ONE, backup: false }];
-        let pool = Pool::new("p".parse().expect("a name"), Algorithm::Random, backends).expect("a pool");
+        let pool = Pool::new("p".parse().expect("a name"), Algorithm::Maglev, backends).expect("a pool");
         let desired = Desired { pools: [(pool.name.clone(), pool)].into(), ..Desired::default() };
         let loaded = parse_in(&export(&desired), "f", &Environment::default()).expect("reads back");
         assert_eq!(loaded.desired, desired);

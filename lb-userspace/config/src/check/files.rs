@@ -26,10 +26,9 @@ fn look(file: &NamedFile) -> Result<(), String> {
     if file.folder {
         return fs::read_dir(&file.path).map(drop).map_err(words);
     }
-    let mut open = fs::File::open(&file.path).map_err(words)?;
-    // A folder opens, and a read says what it is; a pipe would be waited for.
-    if !open.metadata().map_err(words)?.is_file() {
+    // Before it is opened: a pipe would be waited for.
+    if !fs::metadata(&file.path).map_err(words)?.is_file() {
         return Err("it is not a file".to_owned());
     }
-    open.read(&mut [0]).map(drop).map_err(words)
+    fs::File::open(&file.path).and_then(|mut f| f.read(&mut [0])).map(drop).map_err(words)
 }

@@ -2,17 +2,19 @@
 
 use std::collections::HashMap;
 
-use lb_model::http::{Match, PathPattern, Segment};
+use lb_model::http::{HostPattern, Match, PathPattern, Segment};
 use lb_model::{BackendAddress, Name};
 
 use super::Pools;
-use crate::read::{Draft, DraftRoute};
+use crate::read::{Draft, DraftListener, DraftRoute};
 use crate::report::{Problem, Report};
+use crate::table::Table;
 
 pub(super) fn check(draft: &Draft, pools: &Pools<'_>, report: &mut Report<'_>) {
     ports(draft, pools, report);
     idle_listeners(draft, report);
     shadows(draft, report);
+    draft.routes.iter().for_each(|route| covered(draft, route, report));
     draft.routes.iter().for_each(|route| useless(route, report));
 }
 
@@ -54,6 +56,31 @@ fn idle_listeners(draft: &Draft, report: &mut Report<'_>) {
             let problem = Problem::new(format!("the listener '{name}' has no route: every request gets 404"));
             report.warning(listener.table.place("name"), problem.hint("add [[route]]"));
         }
+    }
+}
+
+/// Over TLS a host that no certificate is for gets 421.
+fn covered(draft: &Draft, route: &DraftRoute, report: &mut Report<'_>) {
+    let is_on = |name: &Name| route.listeners.is_empty() || route.listeners.iter().any(|l| l.value == *name);
+    let own = draft.listeners.iter().filter(|l| l.name.as_ref().is_some_and(is_on));
+    let Some(names) = own.map(DraftListener::certified).collect::<Option<Vec<_>>>() else { return };
+    let names: Vec<&str> = names.concat();
+    let hosts = route.matching.as_ref().map_or(&[][..], |m| &m.hosts);
+    let bare: Vec<&HostPattern> = hosts.iter().filter(|h| !names.iter().any(|n| certifies(n, h))).collect();
+    let (Some(host), false, Some(table)) = (bare.first(), names.is_empty(), route.table.get::<Table>("match")) else {
+        return;
+    };
+    let problem = Problem::new(format!("no certificate of its listeners is for '{host}', so such requests get 421"));
+    report.warning(table.place("host"), problem.hint("add the name to a [[listener.certificate]]"));
+}
+
+/// RFC 9525 §6.3: `*` of a certificate is one label.
+fn certifies(name: &str, host: &HostPattern) -> bool {
+    match (name.strip_prefix("*."), host) {
+        (None, HostPattern::Exact(host)) => name == host,
+        (Some(base), HostPattern::Exact(host)) => host.split_once('.').is_some_and(|(_, rest)| rest == base),
+        // Some names below it will do.
+        (_, HostPattern::Wildcard(base)) => name.strip_suffix(base.as_str()).is_some_and(|rest| rest.ends_with('.')),
     }
 }
 

@@ -35,6 +35,11 @@ fn quoted(text: impl Into<String>) -> String {
     toml::Value::String(text.into()).to_string()
 }
 
+/// A key of the user's. Values' quotes may span lines, which keys' may not; JSON's are TOML's basic strings.
+fn key(text: &str) -> String {
+    serde_json::Value::String(text.to_owned()).to_string()
+}
+
 fn list<T: ToString>(items: &[T]) -> String {
     format!("[{}]", items.iter().map(|i| quoted(i.to_string())).collect::<Vec<_>>().join(", "))
 }

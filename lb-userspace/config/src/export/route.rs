@@ -6,7 +6,7 @@ use lb_model::http::{
     Cache, Coding, Compress, Match, PathRewrite, Retry, Rewrite, Route, RouteTimeouts, Target, UnsafeEscape, ValueMatch,
 };
 
-use super::{Lines, duration, list, path, percent, quoted, size};
+use super::{Lines, duration, key, list, path, percent, quoted, size};
 use crate::units;
 
 pub(super) fn write(out: &mut String, r: &Route) {
@@ -59,7 +59,7 @@ fn matching(m: &Match) -> Lines {
 }
 
 fn values<'a>(fields: impl Iterator<Item = (&'a str, &'a ValueMatch)>) -> String {
-    let each: Vec<String> = fields.map(|(name, v)| format!("{} = {}", quoted(name), quoted(v.to_string()))).collect();
+    let each: Vec<String> = fields.map(|(name, v)| format!("{} = {}", key(name), quoted(v.to_string()))).collect();
     format!("{{ {} }}", each.join(", "))
 }
 
@@ -110,7 +110,7 @@ fn fields(headers: &[(HeaderName, HeaderValue)]) -> String {
             None => out.push((name, vec![value])),
         }
     }
-    let each: Vec<String> = out.iter().map(|(n, v)| format!("{} = {}", quoted(n.as_str()), list(v))).collect();
+    let each: Vec<String> = out.iter().map(|(n, v)| format!("{} = {}", key(n.as_str()), list(v))).collect();
     format!("{{ {} }}", each.join(", "))
 }
 

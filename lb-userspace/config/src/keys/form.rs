@@ -45,6 +45,8 @@ pub(crate) static HOST: Form =
     Form { what: "a host name, or *. and a host name", example: "api.example.com", holds: |_| true, pattern: "." };
 pub(crate) static URL_PATH: Form =
     Form { what: "a path that begins with a slash", example: "/api/*", holds: |_| true, pattern: "^/" };
+pub(crate) static PREFIX: Form =
+    Form { what: "a path that begins with a slash", example: "/api", holds: |_| true, pattern: "^/" };
 pub(crate) static TEMPLATE: Form =
     Form { what: "a text, with {captures} of the path", example: "/orders/{id}", holds: |_| true, pattern: "" };
 pub(crate) static STATUS: Form = Form {

@@ -1,7 +1,7 @@
 //! The keys of `[[route]]`.
 
 use super::exchange::{CACHE, COMPRESS, RETRY, TIMEOUT};
-use super::form::{ESCAPE, HOST, STATUS, TEMPLATE, UPGRADE, URL_PATH};
+use super::form::{ESCAPE, HOST, PREFIX, STATUS, TEMPLATE, UPGRADE};
 use super::matching::MATCH;
 use super::target::{FILES, MIRROR, REDIRECT, RESPOND, SPLIT};
 use super::{Absent, Required, text};
@@ -84,11 +84,11 @@ pub(crate) static REWRITE: Section = Section {
     keys: &[
         key(
             "strip_prefix",
-            Kind::Text(&URL_PATH),
+            Kind::Text(&PREFIX),
             Absent("nothing"),
             "Whole segments taken off the path's beginning; at least `/` is left.",
         ),
-        key("replace_prefix", Kind::Text(&URL_PATH), Absent("nothing"), "Stands where the route's prefix matched."),
+        key("replace_prefix", Kind::Text(&PREFIX), Absent("nothing"), "Stands where the route's prefix matched."),
         key(
             "path",
             Kind::Text(&TEMPLATE),

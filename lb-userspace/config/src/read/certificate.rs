@@ -46,10 +46,10 @@ fn read(
         first.insert(name.clone(), span);
         names.push(name);
     }
-    let source = source(table, places, report)?;
-    if matches!(source, CertificateSource::Acme(_)) {
+    if table.is_written("acme") {
         orderable(table, report);
     }
+    let source = source(table, places, report)?;
     Some(Certificate { names, source })
 }
 

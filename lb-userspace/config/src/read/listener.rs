@@ -170,6 +170,13 @@ fn limits(t: &Table) -> Option<ListenerLimits> {
 }
 
 impl DraftListener {
+    /// Names that its certificates are for; `None`: clear text, or not all of them are written here.
+    pub(crate) fn certified(&self) -> Option<Vec<&str>> {
+        let certificates = &self.listener.as_ref()?.certificates;
+        let named = !certificates.is_empty() && certificates.iter().all(|c| !c.names.is_empty());
+        named.then(|| certificates.iter().flat_map(|c| &c.names).map(String::as_str).collect())
+    }
+
     pub(super) fn into_listener(self) -> Option<Listener> {
         self.listener
     }

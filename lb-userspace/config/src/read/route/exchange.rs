@@ -149,13 +149,23 @@ pub(super) fn errors(table: &Table, places: &mut Places) -> BTreeMap<u16, PathBu
     table.fields("errors").into_iter().filter_map(page).collect()
 }
 
-pub(super) fn upgrade(table: &Table) -> Vec<String> {
+pub(super) fn upgrade(table: &Table, report: &mut Report<'_>) -> Vec<String> {
     if !table.is_written("upgrade") {
         return vec!["websocket".to_owned()];
     }
-    let mut out: Vec<String> =
-        table.list::<String>("upgrade").into_iter().map(|a| a.value.to_ascii_lowercase()).collect();
-    let mut seen = std::collections::HashSet::new();
-    out.retain(|name| seen.insert(name.clone()));
+    let mut out: Vec<String> = Vec::new();
+    for At { span, value } in table.list::<String>("upgrade") {
+        let name = value.to_ascii_lowercase();
+        if name == "h2c" {
+            // RFC 9113 §3.1.
+            let problem = Problem::new("an upgrade to h2c is obsolete, and passes by what a route refuses");
+            report.error(span, problem.hint("HTTP/2 in clear text is protocols = [\"h2c\"] of a listener"));
+        } else if out.contains(&name) {
+            let problem = Problem::new(format!("{value} is here a second time"));
+            report.error(span, problem.hint("keep one of them"));
+        } else {
+            out.push(name);
+        }
+    }
     out
 }

@@ -46,7 +46,7 @@ pub(crate) fn read(table: Table, places: &mut Places, report: &mut Report<'_>) -
     let compress = exchange::compress(&table, report);
     let cache = exchange::cache(&table, places, report);
     let errors = exchange::errors(&table, places);
-    let upgrade = exchange::upgrade(&table);
+    let upgrade = exchange::upgrade(&table, report);
     let route = (|| {
         let mut route = Route::new(name.clone()?, target?);
         route.listeners = listeners.iter().map(|l| l.value.clone()).collect();
