@@ -11,6 +11,7 @@ use crate::clock;
 use crate::engine::Engine;
 use crate::explain::{ExplainRequest, HttpExplanation};
 use crate::plan::HttpPlan;
+use crate::stage::explain::{Ground, explain};
 use crate::stats;
 use crate::tap::{Tap, TapOptions};
 use crate::view::{CacheStats, CertificateView, HttpCounters, Purge, RouteCounters};
@@ -108,8 +109,16 @@ impl Gateway {
     /// # Errors
     /// A listener that is unknown or not told by the URL; a URL that is none: in words.
     pub fn explain(&self, request: &ExplainRequest) -> Result<HttpExplanation, String> {
-        let _ = request;
-        Err("not built".to_owned())
+        let engine = &self.engine;
+        let places: Vec<_> = engine.plan.listeners.keys().filter_map(|name| engine.place(name)).collect();
+        let sites: Vec<_> = places.iter().map(|place| place.site.load_full()).collect();
+        let ground = Ground {
+            sites: &sites,
+            covers: &|name, host| engine.place(name).is_some_and(|place| place.covers(host)),
+            choose: &|pool, ask| engine.shared.upstreams.choice(pool, ask),
+            now: clock::wall(),
+        };
+        explain(&ground, request)
     }
 
     #[must_use]
