@@ -322,7 +322,8 @@ mod tests {
         let listener = listener();
         let client =
             |from: &str, lines: &[(&'static str, &str)]| peer(from).client(&listener, &headers(lines)).to_string();
-        let cases: &[(&str, &[(&str, &str)], &str)] = &[
+        type Case = (&'static str, &'static [(&'static str, &'static str)], &'static str);
+        let cases: &[Case] = &[
             ("203.0.113.9", &[("x-forwarded-for", "1.1.1.1")], "203.0.113.9"),
             ("10.0.0.1", &[], "10.0.0.1"),
             ("::ffff:10.0.0.1", &[("x-forwarded-for", "1.1.1.1")], "1.1.1.1"),

@@ -10,11 +10,6 @@ pub(crate) struct Frames {
 }
 
 impl Frames {
-    /// Between two frames.
-    pub(crate) const fn at_boundary(&self) -> bool {
-        self.have == 0 && self.payload == 0
-    }
-
     /// A close frame began: nothing may follow it (RFC 6455 §5.5.1).
     pub(crate) const fn closed(&self) -> bool {
         self.closed
@@ -122,14 +117,13 @@ mod tests {
                     assert!(frames.rest() <= rest.len() as u64);
                     let (now, later) = rest.split_at(step.min(rest.len()));
                     frames.pass(now);
-                    assert_eq!(frames.at_boundary(), later.is_empty(), "step {step}");
+                    assert_eq!(frames.rest() == 0, later.is_empty(), "step {step}");
                     rest = later;
                 }
-                assert_eq!(frames.rest(), 0);
             }
             assert!(!frames.closed());
             frames.pass(&all.concat());
-            assert!(frames.at_boundary());
+            assert_eq!(frames.rest(), 0);
         }
     }
 
@@ -138,7 +132,7 @@ mod tests {
         for bytes in [going_away(None), going_away(Some([1, 2, 3, 4]))] {
             let mut frames = Frames::default();
             frames.pass(&bytes);
-            assert!(frames.closed() && frames.at_boundary());
+            assert!(frames.closed() && frames.rest() == 0);
         }
         assert_eq!(going_away(None), [0x88, 2, 0x03, 0xe9]);
         let masked = going_away(Some([7, 9, 0, 0]));
