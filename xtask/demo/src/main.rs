@@ -1,4 +1,5 @@
-//! The demo: a lab, `lb run`, real traffic, a killed backend, a drained one; every claim is checked.
+//! The demo: a lab, `lb run`, real traffic, a killed backend, a drained one, then both layers together; every claim is
+//! checked.
 #![forbid(unsafe_code)]
 
 mod acts;
@@ -6,6 +7,7 @@ mod backend;
 mod claims;
 mod picture;
 mod product;
+mod shop;
 mod stage;
 mod timeline;
 mod traffic;
@@ -32,6 +34,8 @@ enum Role {
     Http { name: String, listen: SocketAddr },
     #[command(hide = true)]
     Udp { name: String, listen: SocketAddr },
+    #[command(hide = true)]
+    Service { name: String, listen: SocketAddr },
 }
 
 fn main() -> ExitCode {
@@ -48,6 +52,7 @@ fn run(options: Options) -> Result<ExitCode> {
     match options.role {
         Some(Role::Http { name, listen }) => backend::http(&name, listen),
         Some(Role::Udp { name, listen }) => backend::udp(&name, listen),
+        Some(Role::Service { name, listen }) => backend::service(&name, listen),
         None => show(&options.engines),
     }
 }
@@ -57,8 +62,11 @@ fn show(engines: &[String]) -> Result<ExitCode> {
     for engine in engines {
         summaries.push(acts::play(engine)?);
     }
+    let mut broken: usize = summaries.iter().map(|s| s.broken).sum();
+    for engine in engines {
+        broken += shop::play(engine)?;
+    }
     picture::summary(&summaries);
-    let broken: usize = summaries.iter().map(|s| s.broken).sum();
     if broken > 0 {
         println!("{broken} claims did not hold");
         return Ok(ExitCode::FAILURE);
