@@ -1,10 +1,11 @@
 //! The CLI's side: one request, one connection.
 
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use http_body_util::{BodyExt as _, Full};
-use hyper::body::Bytes;
+use hyper::body::{Bytes, Incoming};
 use hyper::{Method, Request, header};
 use hyper_util::rt::TokioIo;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
@@ -99,6 +100,30 @@ impl Client {
         String::from_utf8(bytes.into()).map_err(|e| self.broken(e))
     }
 
+    /// Lines as they come, until the daemon ends the stream or `each` has seen enough.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn lines(&self, path: &str, mut each: impl FnMut(&str) -> ControlFlow<()>) -> Result<(), ClientError> {
+        let (mut body, ok) = self.open(Method::GET, path, Vec::new()).await?;
+        if !ok {
+            let bytes = body.body.collect().await.map_err(|e| self.broken(e))?.to_bytes();
+            return Err(ClientError::Fault(serde_json::from_slice(&bytes).map_err(|e| self.broken(e))?));
+        }
+        let mut rest: Vec<u8> = Vec::new();
+        while let Some(frame) = body.body.frame().await {
+            let frame = frame.map_err(|e| self.broken(e))?;
+            rest.extend_from_slice(frame.data_ref().map_or(&[][..], |d| d));
+            while let Some(end) = rest.iter().position(|b| *b == b'\n') {
+                let line: Vec<u8> = rest.drain(..=end).collect();
+                if each(String::from_utf8_lossy(&line[..end]).as_ref()).is_break() {
+                    return Ok(());
+                }
+            }
+        }
+        Ok(())
+    }
+
     async fn send_for_bytes(&self, method: Method, path: &str, body: &impl Serialize) -> Result<Bytes, ClientError> {
         let body = serde_json::to_vec(body).map_err(|e| self.broken(e))?;
         // `()` is JSON's null: no body.
@@ -113,11 +138,18 @@ impl Client {
     }
 
     async fn exchange(&self, method: Method, path: &str, body: Vec<u8>) -> Result<(bool, Bytes), ClientError> {
+        let (answer, ok) = self.open(method, path, body).await?;
+        let body = answer.body.collect().await.map_err(|e| self.broken(e))?.to_bytes();
+        Ok((ok, body))
+    }
+
+    /// Sends, and has the head of the answer.
+    async fn open(&self, method: Method, path: &str, body: Vec<u8>) -> Result<(Answering, bool), ClientError> {
         let stream = UnixStream::connect(&self.path).await;
         let stream = stream.map_err(|e| ClientError::NoDaemon { path: self.path.clone(), why: e.to_string() })?;
         let (mut sender, connection) =
             hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(|e| self.broken(e))?;
-        let driver = tokio::spawn(connection);
+        let driver = Driver(tokio::spawn(connection));
         let request = Request::builder()
             .method(method)
             .uri(path)
@@ -127,9 +159,22 @@ impl Client {
             .map_err(|e| self.broken(e))?;
         let response = sender.send_request(request).await.map_err(|e| self.broken(e))?;
         let ok = response.status().is_success();
-        let body = response.into_body().collect().await.map_err(|e| self.broken(e))?.to_bytes();
-        drop(sender);
-        driver.abort();
-        Ok((ok, body))
+        Ok((Answering { body: response.into_body(), _driver: driver, _sender: sender }, ok))
+    }
+}
+
+/// An answer whose body is still to come. The connection ends with it.
+struct Answering {
+    body: Incoming,
+    _sender: hyper::client::conn::http1::SendRequest<Full<Bytes>>,
+    _driver: Driver,
+}
+
+/// The connection's task; it ends when this is dropped.
+struct Driver(tokio::task::JoinHandle<hyper::Result<()>>);
+
+impl Drop for Driver {
+    fn drop(&mut self) {
+        self.0.abort();
     }
 }

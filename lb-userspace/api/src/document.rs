@@ -9,6 +9,7 @@ use lb_control::{BackendView, PlanReport, PoolView, ReloadReport, ServiceView, V
 use lb_control::{Explanation, FlowRecord};
 use lb_model::{Affinity, BackendAddress, MssClamp, Observation, SendProxy};
 
+use crate::document_http;
 use crate::wire::service::RateLimitDoc;
 use crate::wire::{
     BackendDoc, DiagnosticDoc, ExplainDoc, Fault, FaultKind, FlowDoc, InterfaceDoc, PlanDoc, PlanPoolDoc, PoolDoc,
@@ -33,6 +34,9 @@ pub fn status(view: &View) -> StatusDoc {
             .collect(),
         services: services(view),
         pools: view.pools.iter().map(pool).collect(),
+        listeners: view.listeners.iter().map(document_http::listener).collect(),
+        routes: document_http::routes(view),
+        refused: view.http.refused.iter().filter(|(_, n)| **n > 0).map(|(r, n)| ((*r).to_owned(), *n)).collect(),
         dropped: dropped(&view.unowned),
         uptime_seconds: view.uptime.as_secs(),
         flows: view.flows,
@@ -114,6 +118,7 @@ fn pool(view: &PoolView) -> PoolDoc {
     PoolDoc {
         name: view.name.to_string(),
         algorithm: view.algorithm.to_string(),
+        http_algorithm: view.http_algorithm.map(|a| a.to_string()),
         backends: view.backends.iter().map(backend).collect(),
     }
 }

@@ -4,12 +4,15 @@
 
 pub mod client;
 pub mod document;
+pub mod document_http;
 pub mod server;
 pub mod socket;
 pub mod wire;
 
+mod answer;
 mod request;
 mod routes;
+mod routes_http;
 
 pub use client::{Client, ClientError};
 pub use socket::{Claim, ClaimError};

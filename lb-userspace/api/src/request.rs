@@ -41,6 +41,11 @@ impl Asked {
         self.query.iter().find(|(k, _)| k == key).map(|(_, v)| v.as_str())
     }
 
+    /// Every value of a key.
+    pub(crate) fn all<'a>(&'a self, key: &'a str) -> impl Iterator<Item = &'a str> {
+        self.query.iter().filter(move |(k, _)| k == key).map(|(_, v)| v.as_str())
+    }
+
     /// Refuses query keys that would be ignored.
     pub(crate) fn only(&self, known: &[&str]) -> Result<(), Fault> {
         match self.query.iter().find(|(k, _)| !known.contains(&k.as_str())) {

@@ -5,38 +5,26 @@ use std::time::Duration;
 use hyper::Method;
 use lb_control::{CommandError, FlowQuery, Handle, ReloadError};
 use lb_model::Listen;
-use serde::Serialize;
+use tokio::sync::mpsc;
 
-use crate::document;
+pub(crate) use crate::answer::Answer;
+use crate::answer::text;
 use crate::request::{Asked, invalid};
-use crate::wire::{BackendAdd, BackendDrain, BackendSet, Done, ExportDoc, Fault, FaultKind, PlanRequest};
+use crate::server::Takeover;
+use crate::wire::{BackendAdd, BackendDrain, BackendSet, ExportDoc, Fault, FaultKind, PlanRequest};
+use crate::{document, document_http, routes_http};
 
-#[derive(Debug)]
-pub(crate) struct Answer {
-    pub(crate) status: u16,
-    pub(crate) body: String,
+/// Who answers: the control plane, and the daemon's life for what it alone can do.
+#[derive(Clone, Debug)]
+pub(crate) struct Asker {
+    pub(crate) handle: Handle,
+    pub(crate) takeover: Option<mpsc::Sender<Takeover>>,
 }
 
-impl Answer {
-    fn ok(document: &impl Serialize) -> Result<Self, Fault> {
-        Ok(Self { status: 200, body: text(document)? })
-    }
-    fn done(done: String) -> Result<Self, Fault> {
-        Self::ok(&Done { done })
-    }
-    pub(crate) fn fault(fault: &Fault) -> Self {
-        let body = serde_json::to_string(fault).unwrap_or_else(|_| "{}".to_owned());
-        Self { status: fault.http_status(), body }
-    }
-}
+pub(crate) type Answered = Result<Answer, Fault>;
 
-fn text(document: &impl Serialize) -> Result<String, Fault> {
-    serde_json::to_string(document).map_err(|e| Fault::new(FaultKind::Refused, e.to_string()))
-}
-
-type Answered = Result<Answer, Fault>;
-
-pub(crate) async fn dispatch(asked: &Asked, handle: &Handle) -> Answered {
+pub(crate) async fn dispatch(asked: &Asked, asker: &Asker) -> Answered {
+    let handle = &asker.handle;
     let segments: Vec<&str> = asked.segments.iter().map(String::as_str).collect();
     let (get, post) = (asked.method == Method::GET, asked.method == Method::POST);
     match segments.as_slice() {
@@ -55,6 +43,14 @@ pub(crate) async fn dispatch(asked: &Asked, handle: &Handle) -> Answered {
         ["pools", pool, "backends", address, "undrain"] if post => undrain(handle, pool, address).await,
         ["flows"] if get => flows(asked, handle).await,
         ["explain"] if get => explain(asked, handle).await,
+        ["explain"] if post => routes_http::explain(asked, handle).await,
+        ["routes"] if get => Answer::ok(&document_http::routes(&*handle.view().await)),
+        ["routes", name] if get => Answer::ok(&document_http::route(&*handle.view().await, name)?),
+        ["certificates"] if get => routes_http::certificates(handle).await,
+        ["cache"] if get => routes_http::cache_stats(handle).await,
+        ["cache", "purge"] if post => routes_http::purge(asked, handle).await,
+        ["tap"] if get => routes_http::tap(asked, handle).await,
+        ["takeover"] if post => routes_http::takeover(asked, asker).await,
         ["plan"] if post => plan(asked, handle).await,
         ["reload"] if post => reload(handle).await,
         ["export"] if get => Answer::ok(&ExportDoc { config: handle.export().await }),
@@ -66,7 +62,7 @@ pub(crate) async fn dispatch(asked: &Asked, handle: &Handle) -> Answered {
     }
 }
 
-async fn or_fault<T>(handle: &Handle, result: Result<T, CommandError>) -> Result<T, Fault> {
+pub(crate) async fn or_fault<T>(handle: &Handle, result: Result<T, CommandError>) -> Result<T, Fault> {
     match result {
         Ok(done) => Ok(done),
         Err(error) => Err(fault(handle, error).await),
@@ -80,6 +76,8 @@ async fn fault(handle: &Handle, error: CommandError) -> Fault {
             let mut fault = match kind {
                 "pool" => document::unknown(kind, &given, view.pools.iter().map(|p| p.name.as_str())),
                 "service" => document::unknown(kind, &given, view.services.iter().map(|s| s.service.name.as_str())),
+                "route" => document::unknown(kind, &given, view.routes.iter().map(|r| r.route.name.as_str())),
+                "listener" => document::unknown(kind, &given, view.listeners.iter().map(|l| l.listener.name.as_str())),
                 _ => {
                     let known: Vec<_> =
                         view.pools.iter().flat_map(|p| &p.backends).map(|b| b.address.to_string()).collect();
@@ -154,7 +152,7 @@ async fn flows(asked: &Asked, handle: &Handle) -> Answered {
         body.push_str(&text(&document::flow(record))?);
     }
     body.push(']');
-    Ok(Answer { status: 200, body })
+    Ok(Answer::Document { status: 200, body })
 }
 
 async fn explain(asked: &Asked, handle: &Handle) -> Answered {
@@ -179,6 +177,8 @@ async fn reload(handle: &Handle) -> Answered {
     match handle.reload().await {
         Ok(report) => Answer::ok(&document::reload(&report)),
         Err(ReloadError::Invalid(diagnostics)) => Err(configuration(&diagnostics)),
+        // A file that the configuration names is the configuration's: what is typed or configured is wrong.
+        Err(error @ ReloadError::Files(_)) => Err(invalid(error.to_string())),
         Err(ReloadError::Refused(error)) => Err(Fault::new(FaultKind::Refused, error)),
     }
 }

@@ -2,6 +2,7 @@
 
 use std::fs::{File, OpenOptions, Permissions, TryLockError};
 use std::io;
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::{FileTypeExt, OpenOptionsExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
@@ -24,13 +25,14 @@ fn holder(pid: Option<u32>) -> String {
     pid.map(|pid| format!(" (process {pid})")).unwrap_or_default()
 }
 
-/// A socket bound and held. Dropping it removes the socket file.
+/// A socket bound and held. Dropping it removes the socket file, unless it is another's.
 #[derive(Debug)]
 pub struct Claim {
     path: PathBuf,
     listener: Option<UnixListener>,
+    ours: bool,
     /// Locked while the daemon lives. The file stays behind: removing it would let two daemons lock two files of one name.
-    _lock: File,
+    lock: File,
 }
 
 impl Claim {
@@ -64,12 +66,43 @@ impl Claim {
         let listener = UnixListener::bind(path).map_err(fail("bind"))?;
         std::fs::set_permissions(path, Permissions::from_mode(MODE)).map_err(fail("set the mode of"))?;
         listener.set_nonblocking(true).map_err(fail("set up"))?;
-        Ok(Self { path: path.to_owned(), listener: Some(listener), _lock: lock })
+        Ok(Self { path: path.to_owned(), listener: Some(listener), ours: true, lock })
     }
 
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Duplicates of the bound socket and of the lock, for a process that takes over. The lock is held as long as either
+    /// process lives.
+    ///
+    /// # Errors
+    /// Of dup(2), or if the socket has been given away.
+    pub fn duplicates(&self) -> io::Result<(OwnedFd, OwnedFd)> {
+        let listener = self.listener.as_ref().ok_or_else(|| io::Error::other("the claim is spent"))?;
+        Ok((listener.try_clone()?.into(), self.lock.try_clone()?.into()))
+    }
+
+    /// What another process has given of its claim. The socket file stays that process's until [`Claim::own`].
+    ///
+    /// # Errors
+    /// If the socket cannot be set up.
+    pub fn inherited(path: &Path, listener: OwnedFd, lock: OwnedFd) -> io::Result<Self> {
+        let listener = UnixListener::from(listener);
+        listener.set_nonblocking(true)?;
+        Ok(Self { path: path.to_owned(), listener: Some(listener), ours: false, lock: lock.into() })
+    }
+
+    /// The claim is this process's from now on.
+    pub fn own(&mut self) {
+        self.ours = true;
+        record_pid(&self.lock);
+    }
+
+    /// Gives the claim up without removing the socket file: another process answers there.
+    pub fn leave(mut self) {
+        self.ours = false;
     }
 
     /// The bound socket, once.
@@ -80,8 +113,10 @@ impl Claim {
 
 impl Drop for Claim {
     fn drop(&mut self) {
-        // Nothing to be done if it is gone already.
-        let _ = std::fs::remove_file(&self.path);
+        if self.ours {
+            // Nothing to be done if it is gone already.
+            let _ = std::fs::remove_file(&self.path);
+        }
     }
 }
 
@@ -93,8 +128,10 @@ fn lock_path(path: &Path) -> PathBuf {
 
 /// Who holds the lock is only said in a message, so a failure to write it is no failure.
 fn record_pid(mut lock: &File) {
-    use std::io::Write as _;
-    let _ = lock.set_len(0).and_then(|()| writeln!(lock, "{}", std::process::id()));
+    use std::io::{Seek as _, Write as _};
+    // The lock may have come from another process, with its place in the file.
+    let at = |n: u64| std::io::SeekFrom::Start(n);
+    let _ = lock.set_len(0).and_then(|()| lock.seek(at(0))).and_then(|_| writeln!(lock, "{}", std::process::id()));
 }
 
 fn recorded_pid(lock: &Path) -> Option<u32> {

@@ -1,13 +1,17 @@
 //! Every document that scripts rely on, frozen as text: fields may be added, none may change or go.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
-use lb_api::document;
 use lb_api::wire::{Fault, FaultKind};
+use lb_api::{document, document_http};
 use lb_common::reason::Reason;
 use lb_control::{BackendCounters, Explanation, FlowRecord, InterfaceStatus, PlaneKind, ServiceCounters, Step};
 use lb_control::{BackendState, BackendView, Origin, PlanPool, PlanReport, PoolView, ServiceView, View};
+use lb_control::{CacheStats, CertificateView, HttpCandidate, HttpExplanation, HttpStep};
+use lb_control::{HttpCounters, LATENCY_BUCKETS, ListenerCounters, ListenerView, RouteCounters, RouteView};
+use lb_model::http::{HostPattern, Listener, Match, PathPattern, PathRewrite, Route, Target, Template, ValueMatch};
 use lb_model::{Affinity, Algorithm, Name, Observation, Protocol, RateLimit, Service};
 use serde::Serialize;
 
@@ -58,12 +62,16 @@ fn view() -> View {
         pools: vec![PoolView {
             name: name("web"),
             algorithm: Algorithm::Maglev,
+            http_algorithm: None,
             backends: vec![
                 backend("10.0.0.11:8080", BackendState::Active, Observation::Healthy),
                 backend("10.0.0.12:8080", BackendState::Draining, Observation::Unhealthy("connection refused".into())),
                 backend("web-3.example:8080", BackendState::Drained, Observation::Unknown),
             ],
         }],
+        listeners: vec![edge()],
+        routes: routes(),
+        http: counters(),
         unowned: BTreeMap::from([(Reason::NotOurs, 1000), (Reason::Malformed, 4)]),
         uptime: Duration::from_millis(61_999),
         overrides: vec!["web/10.0.0.11:8080: weight 2".into()],
@@ -74,6 +82,51 @@ fn view() -> View {
         last_reload_error: None,
         notes: vec![],
     }
+}
+
+fn edge() -> ListenerView {
+    let mut listener = Listener::new(name("edge"), "192.0.2.10:443".parse().expect("an address"));
+    listener.protocols.h2 = true;
+    let counters =
+        ListenerCounters { connections: 2, connections_total: 30, requests_total: 400, ..Default::default() };
+    ListenerView { listener: Arc::new(listener), counters }
+}
+
+/// One of each target.
+fn routes() -> Vec<RouteView> {
+    let view = |route| RouteView { route: Arc::new(route), counters: RouteCounters { requests: 9, errors: 1 } };
+    let mut orders = Route::new(name("orders"), Target::Pool(name("web")));
+    orders.listeners = vec![name("edge")];
+    orders.matching = Match {
+        hosts: vec![HostPattern::Wildcard("example.com".into())],
+        path: Some(PathPattern::Prefix("/api/v2".into())),
+        methods: vec![http::Method::GET, http::Method::POST],
+        headers: vec![(http::HeaderName::from_static("x-beta"), ValueMatch::Exact("1".into()))],
+        query: vec![("debug".into(), ValueMatch::Present)],
+        cookies: vec![("beta".into(), ValueMatch::Present)],
+        source: vec!["10.0.0.0/8".parse().expect("a prefix")],
+    };
+    orders.rewrite.path = Some(PathRewrite::Strip("/api/v2".into()));
+    let template = |t| Template::parse(t).expect("a template");
+    let status = http::StatusCode::PERMANENT_REDIRECT;
+    let others = [
+        ("canary", Target::Split(vec![(name("web"), 95), (name("next"), 5)])),
+        ("moved", Target::Redirect { to: template("https://{host}{path}"), status }),
+        ("pong", Target::Respond { status: http::StatusCode::OK, body: template("pong"), headers: Vec::new() }),
+        ("files", Target::Files { root: "/srv".into() }),
+    ];
+    let others = others.into_iter().map(|(n, target)| Route::new(name(n), target));
+    std::iter::once(orders).chain(others).map(view).collect()
+}
+
+fn counters() -> HttpCounters {
+    let mut out = HttpCounters::default();
+    let mut counts = vec![0; LATENCY_BUCKETS.len() + 1];
+    (counts[0], counts[3], counts[13]) = (5, 3, 1);
+    let histogram = lb_control::Histogram { counts, sum: Duration::from_secs(9) };
+    out.route_seconds.insert(name("orders"), histogram);
+    out.refused.insert("no_route", 3);
+    out
 }
 
 /// Compares with `tests/golden/{file}.json`; `UPDATE_GOLDEN=1` writes it.
@@ -167,4 +220,45 @@ fn faults() {
     assert_eq!((unknown.kind, unknown.http_status()), (FaultKind::Unknown, 404));
     let refused = Fault::new(FaultKind::Refused, "started from flags; there is no file to read again");
     golden("faults", &[unknown, refused]);
+}
+
+#[test]
+fn routes_and_certificates() {
+    golden("routes", &document_http::routes(&view()));
+    golden("route", &document_http::route(&view(), "orders").expect("a route"));
+    let unknown = document_http::route(&view(), "ordres").expect_err("no such route");
+    assert_eq!((unknown.kind, unknown.nearest.as_deref()), (FaultKind::Unknown, Some("orders")));
+    let certificate = CertificateView {
+        listener: "edge".into(),
+        names: vec!["api.example.com".into()],
+        issuer: Some("CN=Test".into()),
+        not_after: Some("2027-01-01T00:00:00Z".into()),
+        source: "file",
+        path: Some("/etc/lb/api.pem".into()),
+        error: None,
+    };
+    golden("certificates", &[document_http::certificate(&certificate)]);
+    let stats = CacheStats { hits: 1, misses: 2, stored: 3, evicted: 4, entries: 5, bytes: 6 };
+    golden("cache", &document_http::cache_stats(stats));
+}
+
+#[test]
+fn explanations_of_requests() {
+    let chance = HttpExplanation {
+        verdict: "forward",
+        reason: "forward".into(),
+        listener: Some("edge".into()),
+        route: Some("canary".into()),
+        candidates: vec![HttpCandidate { pool: "web".into(), backend: "10.0.0.11:8080".into(), weight: 95 }],
+        steps: vec![HttpStep { stage: "route", decision: "canary".into(), why: "the longest prefix".into() }],
+        ..HttpExplanation::default()
+    };
+    let none = HttpExplanation {
+        verdict: "respond",
+        reason: "no_route".into(),
+        listener: Some("edge".into()),
+        status: Some(404),
+        ..HttpExplanation::default()
+    };
+    golden("explain_request", &[document_http::explanation(&chance), document_http::explanation(&none)]);
 }

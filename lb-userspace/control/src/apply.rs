@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use lb_dataplane::{Change, PlaneState};
+use lb_gateway::HttpPlan;
 use tracing::warn;
 
 use crate::core::Core;
@@ -17,16 +18,15 @@ impl Core {
     /// Puts a new truth in force, whole or not at all. Failures that were there before are no reason to refuse.
     pub(crate) fn adopt(&mut self, truth: Truth, now: Instant) -> Result<(), String> {
         let candidate = self.candidate(truth, |_| Vec::new(), now);
-        let target = candidate.plan();
-        let failures = self.carry_out(&target);
+        let failures = self.carry_out_both(&candidate.plan(), candidate.http_plan());
         let new: Vec<String> = failures
             .iter()
             .filter(|(what, _)| !self.failing.contains_key(*what))
             .map(|(what, why)| format!("{what}: {why}"))
             .collect();
         if !new.is_empty() {
-            let old = self.truth.plan(&self.health, &self.names);
-            let failures = self.carry_out(&old);
+            let (old, http) = self.wanted();
+            let failures = self.carry_out_both(&old, http);
             self.note_failures(failures, now);
             return Err(new.join("; "));
         }
@@ -37,16 +37,41 @@ impl Core {
 
     /// Brings the data plane to what is wanted now, as far as it goes; what fails is tried again later.
     pub(crate) fn push(&mut self, now: Instant) {
-        let target = self.truth.plan(&self.health, &self.names);
-        let failures = self.carry_out(&target);
+        let (target, http) = self.wanted();
+        let failures = self.carry_out_both(&target, http);
         self.note_failures(failures, now);
+    }
+
+    /// What both layers should be doing now.
+    fn wanted(&self) -> (PlaneState, HttpPlan) {
+        (self.truth.plan(&self.health, &self.names), self.truth.http_plan(&self.health, &self.names))
+    }
+
+    /// Both layers. An address that goes from one to the other is given up there before it is taken here.
+    fn carry_out_both(&mut self, target: &PlaneState, http: HttpPlan) -> BTreeMap<String, String> {
+        let gives_up = self.layer_7.in_force.listeners.iter().any(|(n, l)| http.listeners.get(n) != Some(l));
+        let takes = self.in_force.services != target.services;
+        if gives_up && takes {
+            let failed = self.carry_out_http(http);
+            let mut failures = self.carry_out(target);
+            failures.extend(failed);
+            return failures;
+        }
+        let mut failures = self.carry_out(target);
+        failures.extend(self.carry_out_http(http));
+        failures
+    }
+
+    fn carry_out_http(&mut self, http: HttpPlan) -> Option<(String, String)> {
+        let host = self.truth.desired.host.clone();
+        self.layer_7.apply(http, &host).err().map(|e| ("layer 7".to_owned(), e.to_string()))
     }
 
     /// Says what is new among the failures, and when to try again.
     fn note_failures(&mut self, failures: BTreeMap<String, String>, now: Instant) {
         for (what, why) in &failures {
             if self.failing.get(what) != Some(why) {
-                warn!(change = %what, "the data plane refused a change, which will be tried again: {why}");
+                warn!(change = %what, "a change was refused, which will be tried again: {why}");
             }
         }
         self.retry = match (failures.is_empty(), self.retry) {

@@ -21,6 +21,7 @@ impl Core {
         command: &BackendCommand,
         now: Now,
     ) -> Result<(), CommandError> {
+        self.not_handing_over()?;
         let pool = self.pool_name(pool, matches!(command, BackendCommand::Add { .. }))?;
         let parsed: BackendAddress =
             address.parse().map_err(|e: lb_model::pool::BadAddress| CommandError::Invalid(e.to_string()))?;
@@ -90,7 +91,7 @@ impl Core {
     }
 }
 
-fn unknown<'a>(kind: &'static str, given: &str, names: impl Iterator<Item = &'a str>) -> CommandError {
+pub(crate) fn unknown<'a>(kind: &'static str, given: &str, names: impl Iterator<Item = &'a str>) -> CommandError {
     let nearest = lb_config::nearest(given, names).map(str::to_owned);
     CommandError::Unknown { kind, given: given.to_owned(), nearest }
 }

@@ -12,6 +12,7 @@ use tokio::task::JoinHandle;
 use crate::core::Core;
 use crate::error::ControlError;
 use crate::handle::Handle;
+use crate::layer7::HttpOptions;
 use crate::resolver::{Resolve, System};
 use crate::task::{Task, blocking, now};
 
@@ -36,6 +37,9 @@ pub struct ControllerOptions {
     pub plane_reason: String,
     /// Shown in the view from the beginning.
     pub notes: Vec<String>,
+    pub http: HttpOptions,
+    /// `[host]` as it is in force, where the command line or this host had another idea than the file.
+    pub host_in_force: lb_model::Host,
 }
 
 /// Begins the control plane.
@@ -47,7 +51,7 @@ impl Controller {
     /// inside a tokio runtime. The task ends after [`Handle::shutdown`] or [`Handle::detach`], or with the last handle.
     ///
     /// # Errors
-    /// [`ControlError`] if the data plane refuses the configuration.
+    /// [`ControlError`] if the data plane or the gateway refuses the configuration.
     pub fn start(options: ControllerOptions) -> Result<(Handle, JoinHandle<()>), ControlError> {
         Self::start_with(options, Arc::new(System))
     }

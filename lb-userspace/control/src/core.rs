@@ -6,8 +6,9 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use lb_dataplane::{Counters, DataPlane, PlaneError, PlaneKind, PlaneState};
+use lb_gateway::{HttpCounters, HttpPlan};
 use lb_health::{Monitor, Report, Target, Watch};
-use lb_model::{BackendId, HostName, Observation};
+use lb_model::{BackendId, Host, HostName, Observation};
 use tracing::{info, warn};
 
 use crate::controller::{ControllerOptions, Source};
@@ -15,6 +16,7 @@ use crate::drain::Event;
 use crate::error::ControlError;
 use crate::former::Former;
 use crate::health::Health;
+use crate::layer7::Layer7;
 use crate::names::{Answer, Names};
 use crate::state::{Now, StateDir};
 use crate::totals::Totals;
@@ -35,6 +37,11 @@ pub(crate) struct Core {
     /// Taken when it is released.
     pub(crate) plane: Option<Box<dyn DataPlane>>,
     pub(crate) plane_reason: String,
+    pub(crate) layer_7: Layer7,
+    /// What the data plane was started with.
+    pub(crate) host_in_force: Host,
+    /// Another process takes over: it has read the state, which is not to be written any more.
+    pub(crate) handing_over: bool,
     /// What the data plane is doing, as far as it has said.
     pub(crate) in_force: PlaneState,
     /// Changes that the data plane has refused: what, and why.
@@ -66,14 +73,18 @@ impl Candidate {
     pub(crate) fn plan(&self) -> PlaneState {
         self.truth.plan(&self.health, &self.names)
     }
+    pub(crate) fn http_plan(&self) -> HttpPlan {
+        self.truth.http_plan(&self.health, &self.names)
+    }
 }
 
 impl Core {
     /// Puts the desired state and what the state directory remembers in force.
     pub(crate) fn start(options: ControllerOptions, monitor: Monitor, now: Now) -> Result<Self, ControlError> {
-        let ControllerOptions { desired, source, plane, plane_reason, mut notes } = options;
+        let ControllerOptions { desired, source, plane, plane_reason, mut notes, http, host_in_force } = options;
         let state = StateDir::new(desired.host.state_dir.clone());
-        let (memory, said) = state.load(now);
+        let (mut memory, said) = state.load(now);
+        memory.totals.begin();
         for note in &said {
             warn!("{note}");
         }
@@ -94,6 +105,9 @@ impl Core {
             totals: memory.totals.clone(),
             plane: Some(plane),
             plane_reason,
+            layer_7: Layer7::new(http),
+            host_in_force,
+            handing_over: false,
             in_force: PlaneState::default(),
             failing: BTreeMap::new(),
             retry: None,
@@ -113,6 +127,9 @@ impl Core {
         let candidate = core.candidate(truth, remembered, now.instant);
         let target = candidate.plan();
         core.supports(&target)?;
+        let (http, host) = (candidate.http_plan(), candidate.truth.desired.host.clone());
+        core.layer_7.check(&http, &host)?;
+        core.layer_7.apply(http, &host).map_err(|e| vec![e])?;
         core.apply_all(&target)?;
         core.install(candidate);
         core.health.remember(BTreeMap::new());
@@ -171,8 +188,7 @@ impl Core {
             self.push(now.instant);
         }
         if now.instant >= self.next_saving {
-            let kept = self.plane.as_ref().is_some_and(|p| p.kind() != PlaneKind::Userspace);
-            self.next_saving = now.instant + if kept { SAVING_KEPT } else { SAVING };
+            self.next_saving = now.instant + if self.counts_end_with_us() { SAVING } else { SAVING_KEPT };
             self.counters();
             self.save_seen(false);
         }
@@ -204,6 +220,9 @@ impl Core {
 
     /// Saves changes and drains; a failure is said, as nothing waits for it.
     pub(crate) fn remember(&mut self, now: Now) {
+        if self.handing_over {
+            return;
+        }
         let former = Former::of(&self.in_force);
         let mut saved = self.state.save(&self.truth.kept, &self.truth.drains, &self.names, now);
         if saved.is_ok() && former != self.saved_former {
@@ -217,11 +236,27 @@ impl Core {
 
     /// A reading of all counters, with what former engines counted.
     pub(crate) fn counters(&mut self) -> Counters {
+        let http = self.layer_7.counters();
+        self.counters_with(&http)
+    }
+
+    pub(crate) fn counters_with(&mut self, http: &HttpCounters) -> Counters {
         let raw = self.plane.as_ref().map(|p| p.counters()).unwrap_or_default();
-        self.totals.absorb(raw)
+        let mut counters = self.totals.absorb(raw);
+        self.totals.absorb_http(&mut counters, http);
+        counters
+    }
+
+    /// Something here counts that does not outlive the process.
+    pub(crate) fn counts_end_with_us(&self) -> bool {
+        let kernel = self.plane.as_ref().is_some_and(|p| p.kind() != PlaneKind::Userspace);
+        !kernel || self.layer_7.is_running()
     }
 
     pub(crate) fn save_seen(&mut self, durable: bool) {
+        if self.handing_over {
+            return;
+        }
         let services = &self.truth.desired.services;
         let mut backends: HashSet<String> = self.truth.all().keys().map(ToString::to_string).collect();
         backends.extend(self.truth.drains.iter().map(|(k, _)| k.backend.to_string()));
@@ -251,12 +286,15 @@ impl Core {
     }
 
     fn log_health(&self, turned: &HashMap<Target, Observation>) {
-        for pool in self.in_force.pools.values() {
-            let Some(desired) = self.truth.desired.pools.get(&pool.name) else { continue };
-            for member in &pool.members {
-                let target = crate::health::target(&self.truth.desired, desired, member.ip, member.port);
+        for (pool, entries) in self.truth.pools() {
+            let Some(desired) = self.truth.desired.pools.get(pool) else { continue };
+            for (entry, ip) in entries
+                .iter()
+                .flat_map(|e| self.truth.addresses(pool, e, &self.names).into_iter().map(move |ip| (e, ip)))
+            {
+                let target = crate::health::target(&self.truth.desired, desired, ip, entry.address.port());
                 let Some(observation) = target.and_then(|t| turned.get(&t)) else { continue };
-                let (pool, backend) = (&pool.name, &member.configured);
+                let backend = &entry.address;
                 match observation {
                     Observation::Unhealthy(why) => warn!(%pool, %backend, "unhealthy: {why}"),
                     other => info!(%pool, %backend, "{}", other.as_str()),

@@ -5,8 +5,10 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use lb_model::http::HttpPool;
 use lb_model::{Algorithm, BackendId, Weight};
 
 /// Two readings of no flows must lie this far apart: engines count flows a moment after the packet.
@@ -35,6 +37,10 @@ pub struct Remains {
     pub addresses: Vec<IpAddr>,
     pub algorithm: Algorithm,
     pub maglev_table_size: u32,
+    /// The data plane knew it.
+    pub layer_4: bool,
+    /// What its pool was to layer 7, if it was anything. Not kept over a restart: requests end with the process.
+    pub http: Option<Arc<HttpPool>>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -62,6 +62,8 @@ impl Pool {
             addresses: backend.resolved.clone(),
             algorithm: self.algorithm.parse().ok()?,
             maglev_table_size: self.maglev_table_size,
+            layer_4: true,
+            http: None,
         };
         let known = lb_common::maglev::is_prime(self.maglev_table_size);
         known.then_some((id.into(), Why::Leaving { remains, hidden: false }))

@@ -10,6 +10,7 @@ use lb_model::Protocol;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::error::{CommandError, ReloadError};
+use crate::handle_http::HttpRequest;
 use crate::publish::passed;
 use crate::view::View;
 
@@ -50,9 +51,9 @@ pub struct PlanPool {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PlanReport {
     pub pools: Vec<PlanPool>,
-    /// A line for each service added, removed or changed.
+    /// A line for each service and listener added, removed or changed.
     pub services: Vec<String>,
-    /// Layer 7; always empty today.
+    /// A line for each route added, removed or changed.
     pub routes: Vec<String>,
     /// What the new file would not change without a restart.
     pub notes: Vec<String>,
@@ -69,7 +70,7 @@ pub(crate) enum BackendCommand {
     Remove { force: bool },
 }
 
-type Reply<T> = oneshot::Sender<T>;
+pub(crate) type Reply<T> = oneshot::Sender<T>;
 
 /// What the control task is asked.
 #[derive(Debug)]
@@ -80,7 +81,11 @@ pub(crate) enum Request {
     Backend { pool: String, address: String, command: BackendCommand, reply: Reply<Result<(), CommandError>> },
     Flows { query: FlowQuery, reply: Reply<Result<Vec<FlowRecord>, CommandError>> },
     Explain { from: SocketAddr, to: SocketAddr, protocol: Protocol, reply: Reply<Explanation> },
+    Http(HttpRequest),
     Export(Reply<String>),
+    HandOver(Reply<Result<Vec<lb_gateway::Inherited>, CommandError>>),
+    TakeBack(Reply<()>),
+    Retire(Reply<String>),
     Detach(Reply<Result<String, CommandError>>),
     Shutdown(Reply<String>),
 }
@@ -100,7 +105,7 @@ impl Handle {
         Self { requests, last }
     }
 
-    async fn ask<T>(&self, make: impl FnOnce(Reply<T>) -> Request) -> Option<T> {
+    pub(crate) async fn ask<T>(&self, make: impl FnOnce(Reply<T>) -> Request) -> Option<T> {
         let (reply, answer) = oneshot::channel();
         self.requests.send(make(reply)).await.ok()?;
         answer.await.ok()
@@ -209,6 +214,6 @@ impl Handle {
     }
 }
 
-fn refused<T>() -> Result<T, CommandError> {
+pub(crate) fn refused<T>() -> Result<T, CommandError> {
     Err(CommandError::Refused(ENDED.into()))
 }

@@ -3,10 +3,13 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use lb_common::reason::Reason;
 use lb_dataplane::plan::Ends;
 use lb_dataplane::{Counters, Explanation, FlowRecord, PlaneKind, Probe, Step};
+use lb_gateway::{Gateway, HttpCounters};
+use lb_model::http::Route;
 use lb_model::{Algorithm, BackendId, Name, Observation, Protocol};
 
 use crate::controller::Source;
@@ -17,25 +20,30 @@ use crate::handle::FlowQuery;
 use crate::health::target;
 use crate::overrides::Entry;
 use crate::state::Now;
-use crate::view::{BackendState, BackendView, Origin, PoolView, ServiceView, View};
+use crate::view::{BackendState, BackendView, ListenerView, Origin, PoolView, RouteView, ServiceView, View};
 
 impl Core {
     pub(crate) fn view(&mut self, now: Now) -> View {
-        let counters = self.counters();
+        let http = self.layer_7.counters();
+        let counters = self.counters_with(&http);
         let plane = self.plane.as_ref();
         let kind = plane.map_or(PlaneKind::Userspace, |p| p.kind());
+        let told = plane.and_then(|p| p.told());
         let interfaces = plane.map(|p| p.interfaces()).unwrap_or_default();
-        if kind == PlaneKind::Userspace {
-            // This engine's counts end with the process; what has been shown must not be taken back.
+        if self.counts_end_with_us() {
+            // They end with the process; what has been shown must not be taken back.
             self.save_seen(false);
         }
         View {
             version: env!("CARGO_PKG_VERSION"),
             data_plane: kind,
-            data_plane_reason: self.plane_reason.clone(),
+            data_plane_reason: told.unwrap_or_else(|| self.plane_reason.clone()),
             interfaces,
             services: self.services(&counters),
             pools: self.pools(&counters, now),
+            listeners: self.listeners(&http),
+            routes: self.routes(&http),
+            http,
             uptime: now.instant.saturating_duration_since(self.started),
             overrides: self.truth.kept.words(&self.truth.desired),
             memory_bytes: counters.memory_bytes,
@@ -73,12 +81,27 @@ impl Core {
         self.truth.desired.services.values().map(one).collect()
     }
 
+    fn listeners(&self, http: &HttpCounters) -> Vec<ListenerView> {
+        let counters = |name| http.listeners.get(name).copied().unwrap_or_default();
+        let listeners = self.layer_7.in_force.listeners.iter();
+        listeners.map(|(n, l)| ListenerView { listener: Arc::clone(l), counters: counters(n) }).collect()
+    }
+
+    fn routes(&self, http: &HttpCounters) -> Vec<RouteView> {
+        let counters = |r: &Route| http.routes.get(&r.name).copied().unwrap_or_default();
+        let routes = self.layer_7.in_force.routes.iter();
+        routes.map(|r| RouteView { counters: counters(r), route: Arc::clone(r) }).collect()
+    }
+
     fn pools(&self, counters: &Counters, now: Now) -> Vec<PoolView> {
         let mut out: BTreeMap<Name, PoolView> = BTreeMap::new();
+        let ejected = self.layer_7.gateway.as_ref().map(Gateway::ejected).unwrap_or_default();
         for (name, entries) in self.truth.pools() {
             let algorithm = self.truth.desired.pools.get(name).map(|p| p.algorithm).unwrap_or_default();
             let backends = entries.into_iter().map(|e| self.backend_view(name, e, counters, now)).collect();
-            out.insert(name.clone(), PoolView { name: name.clone(), algorithm, backends });
+            let desired = self.truth.desired.pools.get(name).filter(|_| self.truth.desired.is_in_layer_7(name));
+            let http_algorithm = desired.map(|p| p.http.algorithm);
+            out.insert(name.clone(), PoolView { name: name.clone(), algorithm, http_algorithm, backends });
         }
         for (key, drain) in self.truth.drains.iter().filter(|(_, d)| d.is_leaving() && !d.is_hidden()) {
             let Why::Leaving { remains, .. } = &drain.why else { continue };
@@ -92,10 +115,25 @@ impl Core {
             };
             let view = self.backend_view(name, entry, counters, now);
             let view = BackendView { resolved: remains.addresses.clone(), ..view };
-            let empty = |algorithm: Algorithm| PoolView { name: name.clone(), algorithm, backends: Vec::new() };
+            let empty = |algorithm: Algorithm| PoolView {
+                name: name.clone(),
+                algorithm,
+                http_algorithm: remains.http.as_ref().map(|h| h.algorithm),
+                backends: Vec::new(),
+            };
             out.entry(name.clone()).or_insert_with(|| empty(remains.algorithm)).backends.push(view);
         }
-        out.into_values().collect()
+        let mut out: Vec<PoolView> = out.into_values().collect();
+        for backend in out.iter_mut().flat_map(|p| &mut p.backends) {
+            let id = BackendId { pool: backend.pool.clone(), address: backend.address.clone() };
+            let Some(why) = ejected.get(&id) else { continue };
+            let why = if why.starts_with("ejected") { why.clone() } else { format!("ejected: {why}") };
+            backend.health = match &backend.health {
+                Observation::Unhealthy(check) => Observation::Unhealthy(format!("{why}; {check}")),
+                _ => Observation::Unhealthy(why),
+            };
+        }
+        out
     }
 
     fn backend_view(&self, pool: &Name, entry: Entry, counters: &Counters, now: Now) -> BackendView {

@@ -1,15 +1,15 @@
 //! The reconciler: everything known comes in, what the data plane should be doing comes out. A pure function.
 
-use std::collections::HashSet;
 use std::net::IpAddr;
 
 use lb_dataplane::{Condition, Member, PlanePool, PlaneState};
-use lb_model::{BackendAddress, BackendId, Desired, Name, OnAllDown, Pool};
+use lb_model::{BackendAddress, Desired, Name};
 
-use crate::drain::{Drain, Drains, Key, Why};
-use crate::health::{Health, target};
+use crate::drain::{Drains, Key, Remains, Why};
+use crate::health::Health;
 use crate::names::Names;
-use crate::overrides::{Entry, Overrides};
+use crate::overrides::Overrides;
+use crate::seats::{Known, Seat};
 
 /// The addresses that a backend of the pool is reached at now.
 #[must_use]
@@ -30,7 +30,7 @@ pub fn preferred(desired: &Desired, pool: &Name, all: &[IpAddr]) -> Vec<IpAddr> 
     if same.is_empty() { all.to_vec() } else { same }
 }
 
-/// What the data plane should be doing.
+/// What the data plane should be doing: services, and the pools that are of layer 4.
 #[must_use]
 pub fn plan_state(
     desired: &Desired,
@@ -39,100 +39,49 @@ pub fn plan_state(
     drains: &Drains,
     names: &Names,
 ) -> PlaneState {
+    let known = Known { desired, health, drains, names };
     let mut state = PlaneState { services: desired.services.clone(), ..PlaneState::default() };
-    for (name, pool) in &desired.pools {
+    for (name, pool) in desired.pools.iter().filter(|(n, _)| desired.is_in_layer_4(n)) {
         let entries = overrides.entries(desired, name).unwrap_or_default();
-        let members = members(desired, pool, &entries, health, drains, names);
+        let members = known.seats(pool, &entries).into_iter().map(member).collect();
         let algorithm = pool.algorithm;
         let pool = PlanePool { name: name.clone(), algorithm, maglev_table_size: pool.maglev_table_size, members };
         state.pools.insert(name.clone(), pool);
     }
     for (key, drain) in drains.iter() {
-        add_leaving(&mut state, desired, health, key, drain);
+        if let Why::Leaving { remains, .. } = &drain.why
+            && remains.layer_4
+        {
+            add_leaving(&mut state, key, remains, known.leaving(key, drain, remains));
+        }
     }
     state
 }
 
-fn members(
-    desired: &Desired,
-    pool: &Pool,
-    entries: &[Entry],
-    health: &Health,
-    drains: &Drains,
-    names: &Names,
-) -> Vec<Member> {
-    let mut out: Vec<Member> = Vec::new();
-    // A backend reached at two names is one backend: the first in the file carries it.
-    let mut taken = HashSet::new();
-    // Indices of those that only health keeps from new flows, or not even that.
-    let mut candidates = Vec::new();
-    for entry in entries {
-        let id = BackendId { pool: pool.name.clone(), address: entry.address.clone() };
-        let drain = drains.get(&Key::from(id));
-        let port = entry.address.port();
-        for ip in addresses(desired, &pool.name, &entry.address, names) {
-            if !taken.insert((ip, port)) || out.len() >= lb_common::pool::MAX_MEMBERS as usize {
-                continue;
-            }
-            let down = health.of(target(desired, pool, ip, port).as_ref()).is_down();
-            let wants = entry.weight.get() > 0 && drain.is_none() && !entry.draining;
-            if wants {
-                candidates.push(out.len());
-            }
-            out.push(Member {
-                configured: entry.address.clone(),
-                ip,
-                port,
-                weight: entry.weight,
-                eligible: wants && !down,
-                condition: condition(drain, down),
-            });
-        }
-    }
-    let all_down = candidates.iter().all(|&i| !out[i].eligible);
-    if all_down && pool.on_all_down == OnAllDown::Spread {
-        for i in candidates {
-            out[i].eligible = true;
-            out[i].condition = Condition::Up;
-        }
-    }
-    out
-}
-
-fn condition(drain: Option<&Drain>, down: bool) -> Condition {
-    match drain {
-        Some(d) if d.is_expired() => Condition::Expired,
-        _ if down => Condition::Down,
-        _ => Condition::Up,
-    }
+fn member(seat: Seat) -> Member {
+    let condition = match (seat.expired, seat.down) {
+        (true, _) => Condition::Expired,
+        (false, true) => Condition::Down,
+        (false, false) => Condition::Up,
+    };
+    let Seat { configured, ip, port, weight, eligible, .. } = seat;
+    Member { configured, ip, port, weight, eligible, condition }
 }
 
 /// Members that their pool no longer has and that still carry flows, at the end of its list; the pool itself, if it
 /// is gone too.
-fn add_leaving(state: &mut PlaneState, desired: &Desired, health: &Health, key: &Key, drain: &Drain) {
-    let Why::Leaving { remains, .. } = &drain.why else { return };
+fn add_leaving(state: &mut PlaneState, key: &Key, remains: &Remains, seats: Vec<Seat>) {
     let name: &Name = &key.backend.pool;
-    let port = key.backend.address.port();
     let pool = state.pools.entry(name.clone()).or_insert_with(|| PlanePool {
         name: name.clone(),
         algorithm: remains.algorithm,
         maglev_table_size: remains.maglev_table_size,
         members: Vec::new(),
     });
-    for &ip in &remains.addresses {
+    for seat in seats {
         let full = pool.members.len() >= lb_common::pool::MAX_MEMBERS as usize;
-        if full || pool.members.iter().any(|m| m.ip == ip && m.port == port) {
-            continue;
+        if !full && !pool.members.iter().any(|m| m.ip == seat.ip && m.port == seat.port) {
+            pool.members.push(member(seat));
         }
-        let asked = desired.pools.get(name).and_then(|p| target(desired, p, ip, port));
-        let down = health.of(asked.as_ref()).is_down();
-        pool.members.push(Member {
-            configured: key.backend.address.clone(),
-            ip,
-            port,
-            weight: remains.weight,
-            eligible: false,
-            condition: condition(Some(drain), down),
-        });
     }
 }

@@ -6,14 +6,19 @@ use tracing::{info, warn};
 
 use crate::controller::Source;
 use crate::core::Core;
-use crate::difference;
 use crate::error::ReloadError;
 use crate::handle::{PlanReport, ReloadReport};
 use crate::state::Now;
 use crate::truth::Truth;
+use crate::{difference, difference_http};
 
 impl Core {
     pub(crate) fn reload(&mut self, now: Now) -> Result<ReloadReport, ReloadError> {
+        // For those who rotate logs: whatever becomes of the file.
+        if let Some(gateway) = &self.layer_7.gateway {
+            gateway.reopen_log();
+        }
+        self.not_handing_over().map_err(|e| ReloadError::Refused(e.to_string()))?;
         let result = match self.source.clone() {
             Source::File(path) => lb_config::load(&path).map_err(ReloadError::Invalid),
             Source::Flags => Err(ReloadError::Refused("started from flags: there is no file to read again".to_owned())),
@@ -39,9 +44,11 @@ impl Core {
     }
 
     fn put_in_force(&mut self, loaded: Loaded, now: Now) -> Result<ReloadReport, ReloadError> {
-        let notes = restart_notes(&self.truth.desired.host, &loaded.desired.host);
+        let notes = self.restart_notes(&loaded.desired.host);
         let next = self.successor(loaded.desired, now);
         self.supports_services(&next).map_err(ReloadError::Refused)?;
+        let candidate = self.candidate(next.clone(), |_| Vec::new(), now.instant);
+        self.layer_7.check(&candidate.http_plan(), &next.desired.host)?;
         let before = (self.truth.clone(), self.truth.plan(&self.health, &self.names));
         let counters = self.counters();
         self.adopt(next, now.instant).map_err(ReloadError::Refused)?;
@@ -51,14 +58,25 @@ impl Core {
         let mut changes = difference::lines(&pools);
         let services = difference::services(&before.0, &self.truth, &counters);
         changes.extend(services.into_iter().map(|line| format!("service {line}")));
+        changes.extend(difference_http::listeners(&before.0, &self.truth));
+        let routes = difference_http::routes(&before.0, &self.truth);
+        changes.extend(routes.into_iter().map(|line| format!("route {line}")));
         self.restart_notes.clone_from(&notes);
         Ok(ReloadReport { changes, warnings: loaded.warnings, notes })
     }
 
     /// The truth with another file under the changes by CLI. Of `[host]`, what lives as long as the process stays.
     fn successor(&self, mut desired: Desired, now: Now) -> Truth {
-        let on_exit = desired.host.on_exit;
-        desired.host = Host { on_exit, ..self.truth.desired.host.clone() };
+        let host = &desired.host;
+        let (on_exit, shutdown_timeout) = (host.on_exit, host.shutdown_timeout);
+        let mut kept = Host { on_exit, shutdown_timeout, ..self.truth.desired.host.clone() };
+        if !self.layer_7.is_running() {
+            // Nobody has opened the log yet.
+            kept.access_log.clone_from(&host.access_log);
+            kept.access_log_format = host.access_log_format;
+            kept.access_log_sample = host.access_log_sample;
+        }
+        desired.host = kept;
         let mut next = Truth { desired, ..self.truth.clone() };
         next.settle();
         next.part_with(&self.truth, &self.names, now.instant);
@@ -75,7 +93,7 @@ impl Core {
 
     pub(crate) fn plan(&mut self, text: &str, path: &str, now: Now) -> Result<PlanReport, Vec<Diagnostic>> {
         let loaded = lb_config::parse(text, path)?;
-        let mut notes = restart_notes(&self.truth.desired.host, &loaded.desired.host);
+        let mut notes = self.restart_notes(&loaded.desired.host);
         let next = self.successor(loaded.desired, now);
         if let Err(why) = self.supports_services(&next) {
             notes.push(format!("this data plane would refuse it: {why}"));
@@ -84,14 +102,28 @@ impl Core {
         let counters = self.counters();
         let before = self.truth.plan(&self.health, &self.names);
         let next = self.candidate(next, |_| Vec::new(), now.instant);
+        if let Err(errors) = self.layer_7.check(&next.http_plan(), &next.truth.desired.host) {
+            notes.extend(errors.iter().map(|e| format!("it would be refused: {e}")));
+        }
         let after = next.plan();
+        let mut services = difference::services(&self.truth, &next.truth, &counters);
+        services.extend(difference_http::listeners(&self.truth, &next.truth));
         Ok(PlanReport {
             pools: difference::pools((&self.truth, &next.truth), (&before, &after), &counters),
-            services: difference::services(&self.truth, &next.truth, &counters),
-            routes: Vec::new(),
+            services,
+            routes: difference_http::routes(&self.truth, &next.truth),
             notes,
             warnings: loaded.warnings,
         })
+    }
+
+    /// Keys of `[host]` that the file has changed and that only a new process takes up.
+    fn restart_notes(&self, new: &Host) -> Vec<String> {
+        let mut notes = restart_notes(&self.truth.desired.host, new);
+        if self.layer_7.is_running() {
+            notes.extend(log_notes(&self.truth.desired.host, new));
+        }
+        notes
     }
 }
 
@@ -99,9 +131,21 @@ fn or_nothing(changes: &[String]) -> String {
     if changes.is_empty() { "nothing has changed".to_owned() } else { changes.join("; ") }
 }
 
-/// Keys of `[host]` that the file has changed and that only a new process takes up.
+fn note(keys: &[(&str, bool)]) -> Vec<String> {
+    let changed = keys.iter().filter(|(_, differs)| *differs);
+    changed.map(|(key, _)| format!("[host] {key} has changed in the file and needs a restart")).collect()
+}
+
+fn log_notes(old: &Host, new: &Host) -> Vec<String> {
+    note(&[
+        ("access_log", old.access_log != new.access_log),
+        ("access_log_format", old.access_log_format != new.access_log_format),
+        ("access_log_sample", old.access_log_sample != new.access_log_sample),
+    ])
+}
+
 fn restart_notes(old: &Host, new: &Host) -> Vec<String> {
-    let keys = [
+    note(&[
         ("interfaces", old.interfaces != new.interfaces),
         ("data_plane", old.data_plane != new.data_plane),
         ("state_dir", old.state_dir != new.state_dir),
@@ -110,7 +154,5 @@ fn restart_notes(old: &Host, new: &Host) -> Vec<String> {
         ("pin_dir", old.pin_dir != new.pin_dir),
         ("metrics", old.metrics != new.metrics),
         ("snat_addresses", old.snat_addresses != new.snat_addresses),
-    ];
-    let changed = keys.iter().filter(|(_, differs)| *differs);
-    changed.map(|(key, _)| format!("[host] {key} has changed in the file and needs a restart")).collect()
+    ])
 }

@@ -219,6 +219,8 @@ struct LeavingRow {
     maglev_table_size: u32,
     #[serde(default, skip_serializing_if = "is_false")]
     hidden: bool,
+    #[serde(default, skip_serializing_if = "is_false")]
+    only_layer_7: bool,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -289,6 +291,7 @@ impl DrainRow {
                 algorithm: remains.algorithm.as_str().to_owned(),
                 maglev_table_size: remains.maglev_table_size,
                 hidden: *hidden,
+                only_layer_7: !remains.layer_4,
             }),
         };
         let phase = match drain.phase {
@@ -312,7 +315,8 @@ impl DrainRow {
                     return None;
                 }
                 let maglev_table_size = l.maglev_table_size;
-                let remains = Remains { weight, addresses: l.addresses, algorithm, maglev_table_size };
+                let (addresses, layer_4) = (l.addresses, !l.only_layer_7);
+                let remains = Remains { weight, addresses, algorithm, maglev_table_size, layer_4, http: None };
                 Why::Leaving { remains, hidden: l.hidden }
             }
         };

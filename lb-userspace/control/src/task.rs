@@ -14,6 +14,7 @@ use tracing::{info, warn};
 use crate::core::Core;
 use crate::error::CommandError;
 use crate::handle::Request;
+use crate::handover::cut_off;
 use crate::names::Answer;
 use crate::resolver::Resolve;
 use crate::state::Now;
@@ -159,8 +160,19 @@ impl Task {
             Request::Explain { from, to, protocol, reply } => {
                 let _ = reply.send(self.core.explain(from, to, protocol));
             }
+            Request::Http(request) => self.core.http(request),
             Request::Export(reply) => {
                 let _ = reply.send(self.core.export());
+            }
+            Request::HandOver(reply) => drop(reply.send(self.core.hand_over(now()))),
+            Request::TakeBack(reply) => {
+                self.core.take_back(now());
+                let _ = reply.send(());
+            }
+            Request::Retire(reply) => {
+                self.last.send_replace(Arc::new(self.core.view(now())));
+                let _ = reply.send(self.core.retire(now));
+                return true;
             }
             Request::Detach(reply) => {
                 let _ = reply.send(self.end(Some(false)).map_err(CommandError::Refused));
@@ -179,6 +191,8 @@ impl Task {
     fn end(&mut self, keep: Option<bool>) -> Result<String, String> {
         let keep = keep.unwrap_or(self.core.truth.desired.host.on_exit == OnExit::Keep);
         self.last.send_replace(Arc::new(self.core.view(now())));
-        self.core.release(keep, now()).map_err(|e| e.to_string())
+        let requests = self.core.stop_layer_7();
+        let line = self.core.release(keep, now()).map_err(|e| e.to_string())?;
+        Ok(format!("{line}{}", cut_off(requests, 0)))
     }
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use lb_dataplane::{BackendCounters, Counters, ServiceCounters};
+use lb_gateway::HttpCounters;
 use lb_model::{BackendId, Name};
 use serde::{Deserialize, Serialize};
 
@@ -20,7 +21,16 @@ impl Meter {
             self.base = self.base.saturating_add(self.last);
         }
         self.last = raw;
-        self.base.saturating_add(raw)
+        self.total()
+    }
+
+    const fn total(self) -> u64 {
+        self.base.saturating_add(self.last)
+    }
+
+    /// What counted so far is gone, and its successor begins at 0.
+    fn begin(&mut self) {
+        *self = Self { base: self.total(), last: 0 };
     }
 }
 
@@ -39,6 +49,9 @@ pub struct Totals {
     services: BTreeMap<String, Traffic>,
     /// By `pool/address`.
     backends: BTreeMap<String, Traffic>,
+    /// Layer 7's part of the same, counted by another.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    http: BTreeMap<String, Traffic>,
     unowned: BTreeMap<String, Meter>,
 }
 
@@ -96,10 +109,36 @@ impl Totals {
         raw
     }
 
+    /// Adds requests to a reading: layer 7's flows. A backend that the gateway does not mention has counted nothing since.
+    pub fn absorb_http(&mut self, into: &mut Counters, raw: &HttpCounters) {
+        for (id, counters) in &raw.backends {
+            let meters = self.http.entry(id.to_string()).or_default();
+            meters.flows.read(counters.requests);
+            meters.bytes.read(counters.bytes);
+        }
+        for (id, meters) in &self.http {
+            let Some(id) = backend_id(id) else { continue };
+            let active = raw.backends.get(&id).map_or(0, |c| c.active);
+            let both = into.backends.entry(id).or_default();
+            both.active_flows = both.active_flows.saturating_add(active);
+            both.flows_total = both.flows_total.saturating_add(meters.flows.total());
+            both.bytes = both.bytes.saturating_add(meters.bytes.total());
+        }
+    }
+
+    /// A process begins: its gateway counts from 0, whatever the last one's had reached.
+    pub fn begin(&mut self) {
+        for meters in self.http.values_mut() {
+            meters.flows.begin();
+            meters.bytes.begin();
+        }
+    }
+
     /// Forgets what no longer exists: a service or backend of the same name that comes later begins at 0.
     pub fn retain(&mut self, service: impl Fn(&str) -> bool, backend: impl Fn(&str) -> bool) {
         self.services.retain(|name, _| service(name));
         self.backends.retain(|id, _| backend(id));
+        self.http.retain(|id, _| backend(id));
     }
 }
 

@@ -3,14 +3,17 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use lb_dataplane::PlaneState;
+use lb_gateway::HttpPlan;
 use lb_model::{BackendAddress, BackendId, Desired, HostName, Name, Service};
 
 use crate::drain::{Drains, Key, Remains, Why};
 use crate::former::Former;
 use crate::health::{Health, target};
+use crate::http_plan::http_plan;
 use crate::names::Names;
 use crate::overrides::{Entry, Overrides};
 use crate::reconcile::{addresses, plan_state, preferred};
@@ -83,10 +86,18 @@ impl Truth {
         self.overrides.entries(&self.desired, &id.pool)?.into_iter().find(|e| e.address == id.address)
     }
 
-    /// The longest `drain_timeout` of the services that share the pool.
+    /// What layer 7 should be doing.
+    #[must_use]
+    pub fn http_plan(&self, health: &Health, names: &Names) -> HttpPlan {
+        http_plan(&self.desired, &self.overrides, health, &self.drains, names)
+    }
+
+    /// The longest `drain_timeout` of the services that share the pool, and the pool's own if layer 7 uses it.
     #[must_use]
     pub fn drain_timeout(&self, pool: &Name) -> Option<Duration> {
-        self.desired.services.values().filter(|s| s.pool == *pool).map(|s| s.drain_timeout).max()
+        let services = self.desired.services.values().filter(|s| s.pool == *pool).map(|s| s.drain_timeout);
+        let http = self.desired.pools.get(pool).filter(|_| self.desired.is_in_layer_7(pool));
+        services.chain(http.map(|p| p.http.drain_timeout)).max()
     }
 
     /// Begins the way out of everything that `before` had and `self` has not, and takes it back for what is there
@@ -161,7 +172,10 @@ impl Truth {
     pub fn remains(&self, entry: &Entry, pool: &Name, addresses: Vec<IpAddr>) -> Option<Remains> {
         let pool = self.desired.pools.get(pool)?;
         let (algorithm, maglev_table_size) = (pool.algorithm, pool.maglev_table_size);
-        (!addresses.is_empty()).then_some(Remains { weight: entry.weight, addresses, algorithm, maglev_table_size })
+        let layer_4 = self.desired.is_in_layer_4(&pool.name);
+        let http = self.desired.is_in_layer_7(&pool.name).then(|| Arc::new(pool.http.clone()));
+        let weight = entry.weight;
+        (!addresses.is_empty()).then_some(Remains { weight, addresses, algorithm, maglev_table_size, layer_4, http })
     }
 
     /// The addresses that a backend is reached at now.

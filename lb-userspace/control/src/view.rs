@@ -3,10 +3,13 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use lb_common::reason::Reason;
 use lb_dataplane::{BackendCounters, InterfaceStatus, PlaneKind, ServiceCounters};
+use lb_gateway::{HttpCounters, ListenerCounters, RouteCounters};
+use lb_model::http::{HttpAlgorithm, Listener, Route};
 use lb_model::{Algorithm, BackendAddress, Name, Observation, Service};
 
 /// Where a backend's life stands, as in `lb backend list --json`.
@@ -72,6 +75,8 @@ pub struct BackendView {
 pub struct PoolView {
     pub name: Name,
     pub algorithm: Algorithm,
+    /// Layer 7's, if a route uses the pool.
+    pub http_algorithm: Option<HttpAlgorithm>,
     pub backends: Vec<BackendView>,
 }
 
@@ -83,6 +88,18 @@ pub struct ServiceView {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RouteView {
+    pub route: Arc<Route>,
+    pub counters: RouteCounters,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListenerView {
+    pub listener: Arc<Listener>,
+    pub counters: ListenerCounters,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct View {
     pub version: &'static str,
     pub data_plane: PlaneKind,
@@ -91,6 +108,11 @@ pub struct View {
     pub interfaces: Vec<InterfaceStatus>,
     pub services: Vec<ServiceView>,
     pub pools: Vec<PoolView>,
+    pub listeners: Vec<ListenerView>,
+    /// In the file's order.
+    pub routes: Vec<RouteView>,
+    /// Layer 7's counts of this process.
+    pub http: HttpCounters,
     /// Packets of no service, by reason.
     pub unowned: BTreeMap<Reason, u64>,
     pub uptime: Duration,
@@ -114,6 +136,10 @@ impl View {
     #[must_use]
     pub fn service(&self, name: &str) -> Option<&ServiceView> {
         self.services.iter().find(|s| s.service.name.as_str() == name)
+    }
+    #[must_use]
+    pub fn route(&self, name: &str) -> Option<&RouteView> {
+        self.routes.iter().find(|r| r.route.name.as_str() == name)
     }
     /// The backend whose configured address is written so.
     #[must_use]

@@ -16,8 +16,14 @@ fn key(n: u8) -> Key {
 
 fn leaving() -> Why {
     let addresses = vec!["10.0.0.1".parse().expect("an address")];
-    let remains =
-        Remains { weight: Default::default(), addresses, algorithm: Algorithm::Maglev, maglev_table_size: 65_537 };
+    let remains = Remains {
+        weight: Default::default(),
+        addresses,
+        algorithm: Algorithm::Maglev,
+        maglev_table_size: 65_537,
+        layer_4: true,
+        http: None,
+    };
     Why::Leaving { remains, hidden: false }
 }
 

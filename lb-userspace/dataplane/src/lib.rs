@@ -12,4 +12,4 @@ pub use plane::{
     BackendCounters, Counters, DataPlane, Explanation, FlowQuery, FlowRecord, InterfaceStatus, PlaneError, PlaneKind,
     Probe, ServiceCounters, Step,
 };
-pub use select::{Started, start};
+pub use select::{Started, start, start_beside};

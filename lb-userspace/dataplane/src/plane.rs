@@ -142,6 +142,11 @@ pub trait DataPlane: Send + std::fmt::Debug {
     fn kind(&self) -> PlaneKind;
     fn interfaces(&self) -> Vec<InterfaceStatus>;
 
+    /// Why this engine and no other, where that is known only after the start; `None`: as said then.
+    fn told(&self) -> Option<String> {
+        None
+    }
+
     /// Can the engine do what this service asks? Asked before anything is changed, so that a reload is refused whole.
     ///
     /// # Errors

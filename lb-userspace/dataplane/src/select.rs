@@ -23,22 +23,35 @@ pub struct Started {
 /// # Errors
 /// If the engine asked for cannot be had, or with `auto` not even the userspace engine.
 pub fn start(host: &Host) -> Result<Started, PlaneError> {
+    choose(host, false)
+}
+
+/// The same while the lb that is to be replaced still runs: the userspace engine listens beside that one's sockets until
+/// its first tick (the kernel shares a port among one user's sockets only).
+///
+/// # Errors
+/// As [`start`].
+pub fn start_beside(host: &Host) -> Result<Started, PlaneError> {
+    choose(host, true)
+}
+
+fn choose(host: &Host, beside: bool) -> Result<Started, PlaneError> {
     match host.data_plane {
-        PlaneChoice::Auto => auto(host),
+        PlaneChoice::Auto => auto(host, beside),
         PlaneChoice::Xdp => xdp(host, Mode::Native, "asked for by data_plane = \"xdp\"".into()),
         PlaneChoice::XdpGeneric => xdp(host, Mode::Generic, "asked for by data_plane = \"xdp-generic\"".into()),
-        PlaneChoice::Userspace => userspace(host, "asked for by data_plane = \"userspace\"".into()),
+        PlaneChoice::Userspace => userspace(host, "asked for by data_plane = \"userspace\"".into(), beside),
     }
 }
 
-fn auto(host: &Host) -> Result<Started, PlaneError> {
+fn auto(host: &Host, beside: bool) -> Result<Started, PlaneError> {
     if let Some(lack) = privilege_lacking() {
         let why = format!(
             "{lack}; as root (or with CAP_BPF, CAP_PERFMON and CAP_NET_ADMIN) packets would be forwarded in the kernel by \
              XDP, without a copy through this process, and dsr would work"
         );
         tracing::warn!("running the userspace data plane: {why}");
-        return userspace(host, why);
+        return userspace(host, why, beside);
     }
     if EbpfPlane::inherited_mode(host) == Some(Mode::Generic) {
         // Trying native mode would take the program off for a moment, only to find that the driver still lacks it.
@@ -63,7 +76,7 @@ fn auto(host: &Host) -> Result<Started, PlaneError> {
     let why =
         if native == generic { native } else { format!("no XDP in the driver: {native}; no generic XDP: {generic}") };
     tracing::warn!("no generic XDP ({generic}); running the userspace data plane");
-    userspace(host, why)
+    userspace(host, why, beside)
 }
 
 fn xdp(host: &Host, mode: Mode, reason: String) -> Result<Started, PlaneError> {
@@ -75,7 +88,7 @@ fn xdp(host: &Host, mode: Mode, reason: String) -> Result<Started, PlaneError> {
     Ok(Started { plane: Box::new(plane), reason, notes })
 }
 
-fn userspace(host: &Host, reason: String) -> Result<Started, PlaneError> {
+fn userspace(host: &Host, reason: String, beside: bool) -> Result<Started, PlaneError> {
     // An XDP program that an earlier lb left would go on taking the packets away from the sockets.
     let mut notes = Vec::new();
     if host.pin_dir.exists() {
@@ -87,7 +100,9 @@ fn userspace(host: &Host, reason: String) -> Result<Started, PlaneError> {
             Err(e) => tracing::warn!("an XDP program of another lb may take packets away from this one: {e}"),
         }
     }
-    Ok(Started { plane: Box::new(UserPlane::start(host)?), reason, notes })
+    let plane = UserPlane::start(host)?;
+    let plane = if beside { plane.beside() } else { plane };
+    Ok(Started { plane: Box::new(plane), reason, notes })
 }
 
 /// The privilege that XDP needs and this process lacks.

@@ -5,17 +5,20 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::command::{backend, check, completions, detach, explain, flows, plan, run, service, top};
+use crate::command::{
+    backend, cache, cert, check, completions, detach, explain, flows, plan, route, run, service, tap, top,
+};
 
 #[derive(Debug, Parser)]
 #[command(
     name = "lb",
     version,
-    about = "A load balancer: layer 4 in the kernel with XDP, or in user space",
+    about = "A load balancer: layer 4 in the kernel with XDP, or in user space; layer 7 as a reverse proxy",
     after_help = "Exit status: 0 done; 1 the daemon or the network refused; 2 what was typed or configured is wrong.\n\
                   \n\
                   At once, without a file:\n  \
-                  lb run --listen 192.0.2.10:80/tcp --backend 10.0.0.11:80 --backend 10.0.0.12:80 --interface eth0",
+                  lb run --listen 192.0.2.10:80/tcp --backend 10.0.0.11:80 --backend 10.0.0.12:80 --interface eth0\n  \
+                  lb run --listen https://192.0.2.10 --backend 10.0.0.11:8080",
     arg_required_else_help = true
 )]
 pub(crate) struct Cli {
@@ -55,9 +58,20 @@ pub(crate) enum Command {
     /// Show and change backends
     #[command(subcommand)]
     Backend(backend::Backend),
+    /// Show routes with their hits (layer 7)
+    #[command(subcommand)]
+    Route(route::Route),
+    /// Show what the cache holds, and purge it
+    #[command(subcommand)]
+    Cache(cache::Cache),
+    /// Show certificates
+    #[command(subcommand)]
+    Cert(cert::Cert),
+    /// Show live requests of a route, secrets redacted
+    Tap(tap::Tap),
     /// Show the live flow table
     Flows(flows::Flows),
-    /// Show where a packet would go, and why, step by step
+    /// Show where a packet or a request would go, and why, step by step
     Explain(explain::Explain),
     /// Print the state in force, changes by CLI included, as a configuration file
     Export,
@@ -71,17 +85,9 @@ pub(crate) enum Command {
     Man,
 
     #[command(hide = true)]
-    Route(Later),
-    #[command(hide = true)]
     Consumer(Later),
     #[command(hide = true)]
-    Cache(Later),
-    #[command(hide = true)]
-    Cert(Later),
-    #[command(hide = true)]
     Analytics(Later),
-    #[command(hide = true)]
-    Tap(Later),
     #[command(hide = true)]
     Decap(Later),
     #[command(hide = true)]

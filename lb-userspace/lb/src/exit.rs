@@ -11,6 +11,8 @@ pub(crate) enum Failure {
     Wrong(anyhow::Error),
     /// Wrong as well, and already said.
     Said,
+    /// A process that stood for this one ended so, and has said why.
+    Ended(u8),
 }
 
 pub(crate) type Outcome = Result<(), Failure>;
@@ -20,6 +22,7 @@ impl Failure {
         match self {
             Self::Refused(_) => 1,
             Self::Wrong(_) | Self::Said => 2,
+            Self::Ended(status) => *status,
         }
     }
     pub(crate) fn refused(message: impl std::fmt::Display) -> Self {

@@ -45,6 +45,24 @@ impl Endpoint {
         Ok(Self { address: listener.local_addr().map_err(fail)?, listener })
     }
 
+    /// One that another process has bound and handed over.
+    ///
+    /// # Errors
+    /// If it is no listening socket.
+    pub fn inherited(listener: std::net::TcpListener) -> std::io::Result<Self> {
+        listener.set_nonblocking(true)?;
+        Ok(Self { address: listener.local_addr()?, listener: TcpListener::from_std(listener)? })
+    }
+
+    /// A duplicate of the socket, for a process that takes over.
+    ///
+    /// # Errors
+    /// Of dup(2).
+    pub fn duplicate(&self) -> std::io::Result<std::os::fd::OwnedFd> {
+        use std::os::fd::AsFd as _;
+        self.listener.as_fd().try_clone_to_owned()
+    }
+
     /// The address in use.
     #[must_use]
     pub const fn address(&self) -> SocketAddr {

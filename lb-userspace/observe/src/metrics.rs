@@ -1,5 +1,6 @@
 //! Every metric: its name, its help, and the value it is read from.
 
+use crate::http_metrics::HttpSnapshot;
 use crate::text::{Family, Kind, Page};
 
 /// Client to backend, layer-3 bytes.
@@ -32,7 +33,7 @@ pub struct BackendSample {
 }
 
 /// Everything the metrics say, at one moment.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Snapshot {
     pub version: String,
     pub data_plane: String,
@@ -44,6 +45,8 @@ pub struct Snapshot {
     pub backends: Vec<BackendSample>,
     /// Dropped packets of no service, by reason.
     pub dropped: Vec<(&'static str, u64)>,
+    /// `None`: layer 7 does not run.
+    pub http: Option<HttpSnapshot>,
 }
 
 pub const STATES: [&str; 3] = ["active", "draining", "drained"];
@@ -95,6 +98,9 @@ impl Snapshot {
         }
         self.render_services(&mut page);
         self.render_backends(&mut page);
+        if let Some(http) = &self.http {
+            http.render(&mut page);
+        }
         page.finish()
     }
 
@@ -158,6 +164,7 @@ mod tests {
                 state: "draining",
             }],
             dropped: vec![("malformed", 11)],
+            http: None,
         }
     }
 

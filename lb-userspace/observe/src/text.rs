@@ -19,6 +19,8 @@ pub struct Family {
 pub enum Kind {
     Counter,
     Gauge,
+    /// Cumulative buckets, a sum and a count.
+    Histogram,
 }
 
 /// The page under construction.
@@ -39,14 +41,8 @@ impl Page {
         if samples.peek().is_none() {
             return;
         }
-        let kind = match family.kind {
-            Kind::Counter => "counter",
-            Kind::Gauge => "gauge",
-        };
         let name = family.name;
-        let help = escape(family.help, false);
-        // Writing to a String cannot fail.
-        let _ = writeln!(self.out, "# HELP {name} {help}\n# TYPE {name} {kind}");
+        self.head(family);
         for (values, value) in samples {
             self.out.push_str(name);
             for (i, (label, text)) in labels.iter().zip(values).enumerate() {
@@ -55,6 +51,47 @@ impl Page {
             }
             let close = if N == 0 { "" } else { "}" };
             let _ = writeln!(self.out, "{close} {value}");
+        }
+    }
+
+    fn head(&mut self, family: &Family) {
+        let kind = match family.kind {
+            Kind::Counter => "counter",
+            Kind::Gauge => "gauge",
+            Kind::Histogram => "histogram",
+        };
+        let (name, help) = (family.name, escape(family.help, false));
+        // Writing to a String cannot fail.
+        let _ = writeln!(self.out, "# HELP {name} {help}\n# TYPE {name} {kind}");
+    }
+
+    /// A histogram over one label. `bounds` are the buckets' upper ends in microseconds, rising; each sample has a count
+    /// for each of them and one beyond (not cumulative: the page is), and the sum of all values in seconds.
+    pub fn histogram<'a>(
+        &mut self,
+        family: &Family,
+        label: &str,
+        bounds: &[u64],
+        samples: impl IntoIterator<Item = (&'a str, &'a [u64], f64)>,
+    ) {
+        let mut samples = samples.into_iter().peekable();
+        if samples.peek().is_none() {
+            return;
+        }
+        self.head(family);
+        let name = family.name;
+        for (value, counts, sum) in samples {
+            let value = escape(value, true);
+            let mut so_far = 0;
+            for (i, bound) in bounds.iter().enumerate() {
+                so_far += counts.get(i).copied().unwrap_or(0);
+                let le = *bound as f64 / 1e6;
+                let _ = writeln!(self.out, "{name}_bucket{{{label}=\"{value}\",le=\"{le}\"}} {so_far}");
+            }
+            let all: u64 = counts.iter().sum();
+            let _ = writeln!(self.out, "{name}_bucket{{{label}=\"{value}\",le=\"+Inf\"}} {all}");
+            let _ = writeln!(self.out, "{name}_sum{{{label}=\"{value}\"}} {sum}");
+            let _ = writeln!(self.out, "{name}_count{{{label}=\"{value}\"}} {all}");
         }
     }
 

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum FaultKind {
-    /// No such pool, backend or service: 404, exit 2.
+    /// No such pool, backend, service, route or listener: 404, exit 2.
     Unknown,
     /// What was given is wrong in itself: 400, exit 2.
     Invalid,

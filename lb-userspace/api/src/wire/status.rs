@@ -5,10 +5,11 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::backend::BackendDoc;
+use super::route::{ListenerDoc, RouteDoc};
 use super::service::ServiceDoc;
 
 /// `lb status --json`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct StatusDoc {
     pub version: String,
     /// `xdp`, `xdp-generic` or `userspace`.
@@ -17,6 +18,13 @@ pub struct StatusDoc {
     pub interfaces: Vec<InterfaceDoc>,
     pub services: Vec<ServiceDoc>,
     pub pools: Vec<PoolDoc>,
+    #[serde(default)]
+    pub listeners: Vec<ListenerDoc>,
+    #[serde(default)]
+    pub routes: Vec<RouteDoc>,
+    /// Requests that layer 7 refused, by reason.
+    #[serde(default)]
+    pub refused: BTreeMap<String, u64>,
     /// Packets of no service that were dropped, by reason.
     pub dropped: BTreeMap<String, u64>,
     pub uptime_seconds: u64,
@@ -47,6 +55,9 @@ pub struct InterfaceDoc {
 pub struct PoolDoc {
     pub name: String,
     pub algorithm: String,
+    /// Layer 7's, if a route uses the pool.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub http_algorithm: Option<String>,
     pub backends: Vec<BackendDoc>,
 }
 

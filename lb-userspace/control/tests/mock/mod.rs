@@ -175,6 +175,8 @@ impl Place {
             plane: Box::new(self.plane.clone()),
             plane_reason: "a test".into(),
             notes: Vec::new(),
+            http: lb_control::HttpOptions::default(),
+            host_in_force: lb_model::Host::default(),
         };
         Controller::start_with(options, Arc::new(self.resolver.clone()))
     }

@@ -35,6 +35,8 @@ pub struct UserPlane {
     pub(super) workers: Vec<Worker>,
     pub(super) services: BTreeMap<Name, InForce>,
     pub(super) pools: BTreeMap<Name, Arc<LivePool>>,
+    /// Another process of ours listens too, and is about to go.
+    beside: bool,
 }
 
 impl UserPlane {
@@ -45,6 +47,13 @@ impl UserPlane {
     pub fn start(host: &Host) -> Result<Self, PlaneError> {
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         Self::with_workers(host, cores)
+    }
+
+    /// Until the first tick it listens beside a process that it is to replace.
+    #[must_use]
+    pub fn beside(mut self) -> Self {
+        self.beside = true;
+        self
     }
 
     /// Likewise with a number of workers.
@@ -62,7 +71,7 @@ impl UserPlane {
         let workers = (0..workers).map(start).collect::<std::io::Result<Vec<_>>>().map_err(|e| {
             PlaneError::Unavailable { what: "userspace data plane".into(), why: format!("no worker thread: {e}") }
         })?;
-        Ok(Self { shared, workers, services: BTreeMap::new(), pools: BTreeMap::new() })
+        Ok(Self { shared, workers, services: BTreeMap::new(), pools: BTreeMap::new(), beside: false })
     }
 
     fn put_pool(&mut self, pool: &PlanePool) {
@@ -102,7 +111,7 @@ impl UserPlane {
         let stale: Vec<SocketAddr> = old
             .map(|o| o.addresses.iter().copied().filter(|a| !wanted.contains(a) || missing.contains(a)).collect())
             .unwrap_or_default();
-        let opened = listen::open(service, &missing, self.workers.len(), |a| self.listens(a, protocol))?;
+        let opened = listen::open(service, &missing, self.workers.len(), |a| self.beside || self.listens(a, protocol))?;
 
         // Nothing fails from here on.
         let settings = Settings::new(service.clone(), pool);
@@ -223,7 +232,9 @@ impl DataPlane for UserPlane {
     }
 
     /// Workers keep house themselves.
-    fn tick(&mut self, _now: Instant) {}
+    fn tick(&mut self, _now: Instant) {
+        self.beside = false;
+    }
 
     fn counters(&self) -> Counters {
         report::counters(self)

@@ -1,6 +1,8 @@
 //! The commands, one file each.
 
 pub(crate) mod backend;
+pub(crate) mod cache;
+pub(crate) mod cert;
 pub(crate) mod check;
 pub(crate) mod completions;
 pub(crate) mod detach;
@@ -12,9 +14,11 @@ pub(crate) mod flows;
 pub(crate) mod man;
 pub(crate) mod plan;
 pub(crate) mod reload;
+pub(crate) mod route;
 pub(crate) mod run;
 pub(crate) mod service;
 pub(crate) mod status;
+pub(crate) mod tap;
 pub(crate) mod top;
 
 use crate::cli::{Cli, Command};
@@ -37,12 +41,12 @@ pub(crate) fn dispatch(Cli { global, command }: Cli) -> Outcome {
         Command::Doctor => doctor::doctor(&global),
         Command::Completions(args) => completions::completions(&args, &global),
         Command::Man => man::man(&global),
-        Command::Route(_) => not_built("route", "layer 7"),
-        Command::Consumer(_) => not_built("consumer", "layer 7"),
-        Command::Cache(_) => not_built("cache", "layer 7"),
-        Command::Cert(_) => not_built("cert", "layer 7"),
-        Command::Analytics(_) => not_built("analytics", "layer 7"),
-        Command::Tap(_) => not_built("tap", "layer 7"),
+        Command::Route(args) => route::route(&args, &global),
+        Command::Consumer(_) => not_built("consumer", "policies and consumers"),
+        Command::Cache(args) => cache::cache(&args, &global),
+        Command::Cert(args) => cert::cert(&args, &global),
+        Command::Analytics(_) => not_built("analytics", "policies and consumers"),
+        Command::Tap(args) => tap::tap(&args, &global),
         Command::Decap(_) => not_built("decap", "encapsulation"),
         Command::Watch(_) => not_built("watch", "sampled drops; counters are in 'lb status' and 'lb service list'"),
         Command::Capture(_) => not_built("capture", "packets as pcap"),

@@ -44,12 +44,13 @@ pub(crate) fn plan(args: &Plan, global: &Global) -> Outcome {
 fn render(plan: &PlanDoc) -> String {
     let mut out = String::new();
     let pools: Vec<_> = plan.pools.iter().filter(|p| changes(p)).collect();
-    if plan.services.is_empty() && pools.is_empty() && plan.notes.is_empty() {
+    if plan.services.is_empty() && plan.routes.is_empty() && pools.is_empty() && plan.notes.is_empty() {
         return "nothing would change\n".to_owned();
     }
     for line in &plan.services {
         out.push_str(&format!("{line}\n"));
     }
+    plan.routes.iter().for_each(|line| out.push_str(&format!("route {line}\n")));
     let mut table = Table::new(["POOL", ">SLOTS MOVED", ">LIVE FLOWS MOVED", "CHANGES"]);
     for pool in &pools {
         let share = if pool.slots == 0 { 0.0 } else { pool.slots_moved as f64 * 100.0 / pool.slots as f64 };

@@ -2,9 +2,9 @@
 
 use std::fmt::Write as _;
 
-use lb_api::wire::StatusDoc;
+use lb_api::wire::{ListenerDoc, StatusDoc};
 
-use super::{backend, service};
+use super::{backend, route, service};
 use crate::cli::Global;
 use crate::exit::Outcome;
 use crate::print::table::Table;
@@ -46,11 +46,36 @@ pub(crate) fn render(s: &StatusDoc) -> String {
         }
         section(&mut out, "Interfaces", &table.render());
     }
-    section(&mut out, "Services", &service::table(&s.services).indented().render());
+    if !s.refused.is_empty() {
+        let _ = writeln!(out, "refused     {} {}", reasons(&s.refused), paint(DIM, "(requests)"));
+    }
+    if !s.services.is_empty() || s.listeners.is_empty() {
+        section(&mut out, "Services", &service::table(&s.services).indented().render());
+    }
+    if !s.listeners.is_empty() {
+        section(&mut out, "Listeners", &listeners(&s.listeners).indented().render());
+        section(&mut out, "Routes", &route::table(&s.routes).indented().render());
+    }
     section(&mut out, "Backends", &backend::table(s.pools.iter().flat_map(|p| &p.backends)).indented().render());
     list(&mut out, "Changed by command line", &s.overrides);
     list(&mut out, "Notes", &s.notes);
     out
+}
+
+fn listeners(all: &[ListenerDoc]) -> Table<7> {
+    let mut table = Table::new(["NAME", "LISTEN", "PROTOCOLS", "TLS", ">CONNECTIONS", ">REQUESTS", ">TLS FAILURES"]);
+    for l in all {
+        table.push([
+            l.name.clone().into(),
+            l.listen.clone().into(),
+            l.protocols.join(", ").into(),
+            if l.tls { "yes" } else { "no" }.into(),
+            units::count(l.connections).into(),
+            units::count(l.requests_total).into(),
+            units::count(l.tls_failures).into(),
+        ]);
+    }
+    table
 }
 
 fn section(out: &mut String, title: &str, body: &str) {

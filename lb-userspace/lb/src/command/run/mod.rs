@@ -1,8 +1,13 @@
 //! `lb run`: the daemon, in the foreground.
 
+mod detached;
+mod later;
 mod life;
 mod metrics;
+mod parcel;
+mod self_signed;
 mod setting;
+mod takeover;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -12,7 +17,7 @@ use clap::{Args, ValueEnum};
 use lb_api::{Claim, ClaimError};
 use lb_model::PlaneChoice;
 
-use super::{check, not_built};
+use super::check;
 use crate::cli::Global;
 use crate::exit::{Failure, Outcome};
 use crate::place;
@@ -23,8 +28,8 @@ pub(crate) struct Run {
     /// The configuration file
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// Serve this address without a file, e.g. 192.0.2.10:80/tcp (repeatable)
-    #[arg(long, value_name = "ADDRESS:PORT/PROTO", conflicts_with = "config", requires = "backend")]
+    /// Serve this without a file, e.g. 192.0.2.10:80/tcp, or https://192.0.2.10 for layer 7 (repeatable)
+    #[arg(long, value_name = "LISTEN", conflicts_with = "config", requires = "backend")]
     listen: Vec<String>,
     /// A backend, e.g. 10.0.0.11:80 (repeatable)
     #[arg(long, value_name = "ADDRESS:PORT", conflicts_with = "config")]
@@ -32,6 +37,12 @@ pub(crate) struct Run {
     /// The interface that packets arrive on (repeatable)
     #[arg(long, value_name = "NAME", conflicts_with = "config")]
     interface: Vec<String>,
+    /// The certificate of https:// listeners, PEM [default: a self-signed one]
+    #[arg(long, value_name = "FILE", conflicts_with = "config", requires = "key")]
+    cert: Option<PathBuf>,
+    /// The certificate's key, PEM
+    #[arg(long, value_name = "FILE", conflicts_with = "config", requires = "cert")]
+    key: Option<PathBuf>,
     /// The data plane; only auto falls back [default: auto]
     #[arg(long, value_name = "KIND", conflicts_with = "config")]
     data_plane: Option<Kind>,
@@ -44,8 +55,12 @@ pub(crate) struct Run {
     /// Serve Prometheus metrics here, e.g. 127.0.0.1:9901
     #[arg(long, value_name = "ADDRESS:PORT", conflicts_with = "config")]
     metrics: Option<SocketAddr>,
-    #[arg(long, hide = true)]
+    /// Replace the running one without losing anything; returns when the new one serves, in the background
+    #[arg(long)]
     takeover: bool,
+    /// With --takeover: stay in the foreground
+    #[arg(long, requires = "takeover")]
+    foreground: bool,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -68,8 +83,9 @@ impl From<Kind> for PlaneChoice {
 }
 
 pub(crate) fn run(args: &Run, global: &Global) -> Outcome {
-    if args.takeover {
-        return not_built("run --takeover", "stop the running one first: the fast path goes on forwarding meanwhile");
+    let line = detached::Line::take().transpose().context("no line to the command").map_err(Failure::Refused)?;
+    if args.takeover && !args.foreground && line.is_none() {
+        return detached::start(global);
     }
     lb_observe::log::init(global.json).map_err(Failure::wrong)?;
     let mut setting = match &args.config {
@@ -78,11 +94,22 @@ pub(crate) fn run(args: &Run, global: &Global) -> Outcome {
     };
     setting.settle_state_dir();
     setting.settle_pin_dir();
-    // Before anything of the data plane is touched: it may be another's.
-    let claim = claim(&mut setting, global)?;
+    setting.make_certificate()?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime = runtime.context("the runtime cannot be started")?;
-    let ended = runtime.block_on(life::live(setting, claim));
+    let ended = runtime.block_on(async {
+        // Before anything of the data plane is touched: it may be another's.
+        let (claim, taken) = if args.takeover {
+            let socket = global.socket.clone().unwrap_or_else(|| setting.host.socket.clone());
+            let (claim, taken) = takeover::ask(&socket).await?;
+            setting.host.socket = socket;
+            (claim, Some(taken))
+        } else {
+            (claim(&mut setting, global)?, None)
+        };
+        let begin = life::Begin { claim, taken, line };
+        life::live(setting, begin).await
+    });
     // Nothing that is left may hold up the end.
     runtime.shutdown_timeout(std::time::Duration::from_secs(1));
     crate::print::line(&last_line(ended?))
@@ -109,7 +136,9 @@ fn claim(setting: &mut setting::Setting, global: &Global) -> Result<Claim, Failu
         other => other,
     };
     let claim = claim.map_err(|error| match error {
-        ClaimError::Held { .. } => Failure::refused(format!("{error}; stop it first ('lb status' shows what it does)")),
+        ClaimError::Held { .. } => Failure::refused(format!(
+            "{error}; stop it first ('lb status' shows what it does), or replace it with --takeover"
+        )),
         other => Failure::refused(other),
     })?;
     setting.host.socket = claim.path().to_owned();

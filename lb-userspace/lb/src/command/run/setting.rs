@@ -42,10 +42,20 @@ pub(super) fn from_file(file: &Path) -> Result<Setting, Vec<Diagnostic>> {
 }
 
 pub(super) fn from_flags(args: &Run) -> Result<Setting, Failure> {
-    if args.listen.iter().any(|l| l.starts_with("http://") || l.starts_with("https://")) {
-        return Err(Failure::wrong("--listen with http:// or https:// is not built yet (layer 7)"));
-    }
-    let mut desired = lb_config::from_flags(&args.listen, &args.backend, &args.interface).map_err(|errors| {
+    let environment = Environment::of_process();
+    // What is made of the flags names files in it.
+    let (own, notes) = if args.state_dir.is_some() { (None, Vec::new()) } else { elsewhere(&environment.state_dir()) };
+    let state_dir = args.state_dir.clone().or(own);
+    let flags = lb_config::Flags {
+        listen: &args.listen,
+        backends: &args.backend,
+        interfaces: &args.interface,
+        data_plane: args.data_plane.map(Into::into),
+        cert: args.cert.as_deref(),
+        key: args.key.as_deref(),
+        state_dir: state_dir.as_deref(),
+    };
+    let mut desired = lb_config::from_flags_in(flags, &environment).map_err(|errors| {
         errors.iter().for_each(|e| print::to_stderr(&format!("error: {e}")));
         Failure::Said
     })?;
@@ -53,36 +63,50 @@ pub(super) fn from_flags(args: &Run) -> Result<Setting, Failure> {
     let chosen = args.data_plane.is_none() && host.data_plane == PlaneChoice::Userspace;
     let why = chosen
         .then_some("what is listened on is this host's own and no --interface is named, so no packet would meet XDP");
-    if let Some(kind) = args.data_plane {
-        host.data_plane = kind.into();
-    }
-    host.state_dir = args.state_dir.clone().unwrap_or_else(|| host.state_dir.clone());
     host.pin_dir = args.pin_dir.clone().unwrap_or_else(|| host.pin_dir.clone());
     host.metrics = args.metrics;
-    Ok(Setting { host: desired.host.clone(), desired, source: Source::Flags, why, notes: Vec::new() })
+    Ok(Setting { host: desired.host.clone(), desired, source: Source::Flags, why, notes })
+}
+
+/// A directory of the user's own where the usual one cannot be had, and the note that says so.
+fn elsewhere(usual: &Path) -> (Option<PathBuf>, Vec<String>) {
+    if !Environment::of_process().ordinary_user || place::is_usable(usual) {
+        return (None, Vec::new());
+    }
+    let Ok(own): Result<PathBuf, _> = place::private_dir() else { return (None, Vec::new()) };
+    let own = own.join("state");
+    let note = format!(
+        "the state directory {} cannot be written; changes by command line are kept in {}",
+        usual.display(),
+        own.display()
+    );
+    tracing::warn!("{note}");
+    (Some(own), vec![note])
 }
 
 impl Setting {
     /// A user without a writable home still serves at once: the usual state directory, where it cannot be had, gives way
     /// to one of the user's own. One that was asked for does not.
     pub(super) fn settle_state_dir(&mut self) {
-        let dir = &self.host.state_dir;
-        let environment = Environment::of_process();
-        if !environment.ordinary_user || *dir != environment.state_dir() || place::is_usable(dir) {
+        if self.host.state_dir != Environment::of_process().state_dir() {
             return;
         }
-        let Ok(own): Result<PathBuf, _> = place::private_dir() else { return };
-        let own = own.join("state");
-        let note = format!(
-            "the state directory {} cannot be written; changes by command line are kept in {}",
-            dir.display(),
-            own.display()
-        );
-        tracing::warn!("{note}");
-        self.notes.push(note);
-        // The control plane keeps its files there.
-        self.desired.host.state_dir.clone_from(&own);
-        self.host.state_dir = own;
+        let (own, notes) = elsewhere(&self.host.state_dir);
+        self.notes.extend(notes);
+        if let Some(own) = own {
+            // The control plane keeps its files there.
+            self.desired.host.state_dir.clone_from(&own);
+            self.host.state_dir = own;
+        }
+    }
+
+    /// The certificate that flags without one are served with.
+    pub(super) fn make_certificate(&mut self) -> Result<(), Failure> {
+        if let Some(note) = super::self_signed::make(&self.desired, &self.host.state_dir).map_err(Failure::Refused)? {
+            tracing::warn!("{note}");
+            self.notes.push(note);
+        }
+        Ok(())
     }
 
     /// What is pinned must outlive this process, and its mounts if they are its own.
