@@ -112,7 +112,7 @@ impl Record {
             self.status = Refusal::ClientClosed.code();
         }
         if !sent.complete && self.reason.is_none() {
-            self.reason = Some(Refusal::ClientClosed);
+            self.reason = Some(if sent.failed { Refusal::BackendClosed } else { Refusal::ClientClosed });
         }
         let worker = &self.connection.worker;
         worker.requests_open(-1);
@@ -145,6 +145,6 @@ impl Finish for Record {
 
 impl Drop for Record {
     fn drop(&mut self) {
-        self.end(Sent { bytes: 0, complete: false, grpc_status: None });
+        self.end(Sent { bytes: 0, complete: false, failed: false, grpc_status: None });
     }
 }

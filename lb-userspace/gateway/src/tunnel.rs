@@ -52,7 +52,7 @@ impl Tunnel {
         if let Some(mut record) = self.record {
             record.tunnelled_in = done.to_backend;
             let complete = matches!(done.end, TunnelEnd::Closed | TunnelEnd::Cancelled | TunnelEnd::Idle);
-            record.finish(Sent { bytes: done.to_client, complete, grpc_status: None });
+            record.finish(Sent { bytes: done.to_client, complete, failed: false, grpc_status: None });
         }
     }
 }

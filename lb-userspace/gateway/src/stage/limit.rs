@@ -171,6 +171,8 @@ pub struct Sent {
     pub bytes: u64,
     /// `false`: the client went away, or the body failed on the way.
     pub complete: bool,
+    /// The body failed: who made it broke off, not the client.
+    pub failed: bool,
     /// Of a trailer `grpc-status`.
     pub grpc_status: Option<u16>,
 }
@@ -185,7 +187,6 @@ pub trait Finish {
 pub struct Download<T: Finish> {
     body: Body,
     sent: Sent,
-    failed: bool,
     grpc: bool,
     done: Option<T>,
 }
@@ -195,7 +196,7 @@ impl<T: Finish> Download<T> {
     #[must_use]
     pub fn new(body: Body, grpc: bool, done: T) -> Self {
         let complete = body.is_end_stream();
-        Self { body, sent: Sent { bytes: 0, complete, grpc_status: None }, failed: false, grpc, done: Some(done) }
+        Self { body, sent: Sent { bytes: 0, complete, failed: false, grpc_status: None }, grpc, done: Some(done) }
     }
 }
 
@@ -216,11 +217,11 @@ impl<T: Finish + Unpin> HttpBody for Download<T> {
         let frame = match ready!(Pin::new(&mut this.body).poll_frame(cx)) {
             Some(Ok(frame)) => frame,
             Some(Err(error)) => {
-                this.failed = true;
+                this.sent.failed = true;
                 return Poll::Ready(Some(Err(error)));
             }
             None => {
-                this.sent.complete = !this.failed;
+                this.sent.complete = !this.sent.failed;
                 return Poll::Ready(None);
             }
         };

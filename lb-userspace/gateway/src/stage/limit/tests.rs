@@ -147,7 +147,7 @@ fn told(body: Body, frames: usize) -> Sent {
 
 #[test]
 fn the_end_of_a_response_is_told_once() {
-    let sent = |bytes, complete| Sent { bytes, complete, grpc_status: None };
+    let sent = |bytes, complete| Sent { bytes, complete, failed: false, grpc_status: None };
     assert_eq!(told(Body::Empty, 0), sent(0, true));
     assert_eq!(told(Body::full("hello"), 0), sent(0, false));
     assert_eq!(told(Body::full("hello"), 1), sent(5, true));
@@ -160,5 +160,5 @@ fn the_end_of_a_response_is_told_once() {
     assert_eq!(told(parts(data("c")), 1), sent(2, false));
     assert_eq!(told(parts(data("c")), 2), sent(3, false));
     assert_eq!(told(parts(data("c")), 3), sent(3, true));
-    assert_eq!(told(parts(Err("reset")), 3), sent(2, false));
+    assert_eq!(told(parts(Err("reset")), 3), Sent { failed: true, ..sent(2, false) });
 }
