@@ -86,9 +86,10 @@ fn combined(out: &mut Vec<u8>, r: &Record, bytes_out: u64, wall: SystemTime) {
         None => out.push(b'-'),
     }
     let _ = write!(out, "\" {} {bytes_out} \"", r.status);
-    for (at, field) in [r.head.as_ref().and_then(|h| h.referer.as_ref()), r.head.as_ref().and_then(|h| h.agent.as_ref())]
-        .into_iter()
-        .enumerate()
+    for (at, field) in
+        [r.head.as_ref().and_then(|h| h.referer.as_ref()), r.head.as_ref().and_then(|h| h.agent.as_ref())]
+            .into_iter()
+            .enumerate()
     {
         if at > 0 {
             out.extend_from_slice(b"\" \"");

@@ -34,7 +34,11 @@ pub(crate) struct Reply {
 pub(crate) enum End {
     Fault(Fault),
     /// From the way to a backend.
-    Failure { refusal: Refusal, detail: &'static str, retry_after: Option<u32> },
+    Failure {
+        refusal: Refusal,
+        detail: &'static str,
+        retry_after: Option<u32>,
+    },
 }
 
 impl From<Fault> for End {
@@ -199,21 +203,18 @@ async fn forwarded(
     let asked: Option<Asked> = upgrade::asked(parts, &route.upgrade)?;
     let grpc = is_grpc(&parts.headers);
     let timeout = record.site.listener.timeouts.body;
-    let (body, meter) =
-        if asked.is_some() { (Body::Empty, None) } else { Upload::wrap(body, UploadRules { max: route.max_body, timeout, grpc }) };
+    let (body, meter) = if asked.is_some() {
+        (Body::Empty, None)
+    } else {
+        Upload::wrap(body, UploadRules { max: route.max_body, timeout, grpc })
+    };
     record.meter.clone_from(&meter);
     let on_client = forward::tunnel_end(parts, asked.as_ref());
     if judged.seen.hop || asked.is_some() {
         hop::request(&mut parts.headers, asked.as_ref().map(|a| a.protocol.clone()), pool.h2);
     }
     let version = std::mem::replace(&mut parts.version, Version::HTTP_11);
-    connection.peer.tell(
-        &mut parts.headers,
-        judged.seen,
-        judged.authority.as_ref(),
-        version,
-        &record.request_id,
-    );
+    connection.peer.tell(&mut parts.headers, judged.seen, judged.authority.as_ref(), version, &record.request_id);
     if let Some(host) = &route.rewrite.host {
         let host = HeaderValue::from_str(host).map_err(|_| NO_ROUTE)?;
         parts.headers.insert(HOST, host);

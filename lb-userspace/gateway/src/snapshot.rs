@@ -83,11 +83,7 @@ pub(crate) struct Pooled {
 ///
 /// # Errors
 /// All files that cannot be read, and pools that are not in the plan.
-pub(crate) fn roads(
-    plan: &HttpPlan,
-    prepared: &Prepared,
-    ids: &Ids,
-) -> Result<Vec<Arc<Road>>, Vec<String>> {
+pub(crate) fn roads(plan: &HttpPlan, prepared: &Prepared, ids: &Ids) -> Result<Vec<Arc<Road>>, Vec<String>> {
     let mut faults = Vec::new();
     let mut roads = Vec::with_capacity(plan.routes.len());
     for route in &plan.routes {
@@ -99,12 +95,7 @@ pub(crate) fn roads(
     if faults.is_empty() { Ok(roads) } else { Err(faults) }
 }
 
-fn road(
-    plan: &HttpPlan,
-    route: &Arc<Route>,
-    prepared: &Prepared,
-    ids: &Ids,
-) -> Result<Road, String> {
+fn road(plan: &HttpPlan, route: &Arc<Route>, prepared: &Prepared, ids: &Ids) -> Result<Road, String> {
     let pooled = |name: &Name| {
         let pool = plan.pools.get(name).ok_or_else(|| format!("there is no pool '{name}'"))?;
         let handle = prepared.pool(name).ok_or_else(|| format!("there is no pool '{name}'"))?;

@@ -87,7 +87,8 @@ fn event(options: &TapOptions, record: &Record, bytes_out: u64, took: Duration, 
 
 /// What authenticates somebody, by its name.
 fn is_secret(name: &str) -> bool {
-    let parts = ["authorization", "cookie", "token", "secret", "password", "api-key", "apikey", "session", "credential"];
+    let parts =
+        ["authorization", "cookie", "token", "secret", "password", "api-key", "apikey", "session", "credential"];
     parts.iter().any(|p| name.contains(p))
 }
 

@@ -59,7 +59,11 @@ impl Shared {
 /// What the engine tells a worker; each is acknowledged when it is done.
 #[derive(Debug)]
 pub(crate) enum Command {
-    Open { place: Arc<Place>, name: Name, sockets: Vec<TcpListener> },
+    Open {
+        place: Arc<Place>,
+        name: Name,
+        sockets: Vec<TcpListener>,
+    },
     /// The listener's sockets close; its connections go politely.
     Close(Name),
     /// All listeners close, all connections go politely.
@@ -108,11 +112,7 @@ pub(crate) fn start(index: usize, shared: &Arc<Shared>) -> std::io::Result<Handl
     Ok(Handle { commands, shard, thread: Some(thread) })
 }
 
-async fn run(
-    shared: Arc<Shared>,
-    shard: Arc<Shard>,
-    mut inbox: UnboundedReceiver<(Command, SyncSender<()>)>,
-) {
+async fn run(shared: Arc<Shared>, shard: Arc<Shard>, mut inbox: UnboundedReceiver<(Command, SyncSender<()>)>) {
     let worker = Rc::new(Worker {
         client: Client::new(Arc::clone(&shared.upstreams)),
         shared,

@@ -199,9 +199,20 @@ mod tests {
     #[test]
     fn what_is_no_chunk() {
         for text in [
-            "\r\n", "x\r\n", "-1\r\n", "+1\r\na\r\n", "0x1\r\na\r\n", "1\na\n0\n\n", "1;a\nb\r\na\r\n", "1\r\naX\r\n0\r\n\r\n",
-            "11111111111111111\r\n", "1 \r\na\r\n", "1\r\na\r\n0\r\n X: 1\r\n\r\n", "1\r\na\r\n0\r\nX : 1\r\n\r\n",
-            "1;\u{0}\r\na\r\n", "1\r\na\n\r\n",
+            "\r\n",
+            "x\r\n",
+            "-1\r\n",
+            "+1\r\na\r\n",
+            "0x1\r\na\r\n",
+            "1\na\n0\n\n",
+            "1;a\nb\r\na\r\n",
+            "1\r\naX\r\n0\r\n\r\n",
+            "11111111111111111\r\n",
+            "1 \r\na\r\n",
+            "1\r\na\r\n0\r\n X: 1\r\n\r\n",
+            "1\r\na\r\n0\r\nX : 1\r\n\r\n",
+            "1;\u{0}\r\na\r\n",
+            "1\r\na\n\r\n",
         ] {
             assert!(run(&[text]).is_err_and(|e| e != Broken::Early), "{text:?}");
         }

@@ -111,7 +111,8 @@ fn parse_in<'b>(
     if target.as_bytes().contains(&b'#') {
         return Err(bad("the request's target has a fragment"));
     }
-    let method = Method::from_bytes(raw.method.unwrap_or_default().as_bytes()).map_err(|_| bad("the method is none"))?;
+    let method =
+        Method::from_bytes(raw.method.unwrap_or_default().as_bytes()).map_err(|_| bad("the method is none"))?;
     let uri = Uri::from_maybe_shared(head.slice_ref(target.as_bytes()))
         .map_err(|_| bad("the request's target is not valid"))?;
     let version = if raw.version == Some(1) { Version::HTTP_11 } else { Version::HTTP_10 };
@@ -227,7 +228,8 @@ mod tests {
 
     #[test]
     fn a_plain_head() {
-        let head = read("POST /a?b HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\nExpect: 100-continue\r\n\r\n").expect("valid");
+        let head =
+            read("POST /a?b HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\nExpect: 100-continue\r\n\r\n").expect("valid");
         assert_eq!(head.request.uri(), "/a?b");
         assert_eq!(head.body.expect("a body").exact(), Some(3));
         assert!(head.keep_alive && head.expects_continue);

@@ -81,8 +81,12 @@ impl Server {
                 Err(fault) => {
                     self.wire.broken.set(true);
                     let reply = request::unreadable(&self.connection, &fault);
-                    let asked =
-                        Asked { version: Version::HTTP_11, head: false, keep_alive: false, idle: Duration::from_secs(10) };
+                    let asked = Asked {
+                        version: Version::HTTP_11,
+                        head: false,
+                        keep_alive: false,
+                        idle: Duration::from_secs(10),
+                    };
                     self.respond(reply, asked).await
                 }
             };
@@ -148,11 +152,8 @@ impl Server {
         let length = body.as_ref().and_then(chunked::Decoder::exact);
         let has_body = body.is_some();
         let turn = self.wire.begin(body, expects_continue);
-        let body = if has_body {
-            Body::boxed(RequestBody::new(Rc::clone(&self.wire), turn, length))
-        } else {
-            Body::Empty
-        };
+        let body =
+            if has_body { Body::boxed(RequestBody::new(Rc::clone(&self.wire), turn, length)) } else { Body::Empty };
         let asked = Asked {
             version: request.version(),
             head: request.method() == Method::HEAD,
