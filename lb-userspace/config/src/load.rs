@@ -21,7 +21,8 @@ pub struct Loaded {
 /// No file that a person wrote is as long.
 const LONGEST: u64 = 64 << 20;
 
-/// Reads and checks a file, and whether those that it names can be read, with the defaults of this process's [`Environment`].
+/// Reads and checks a file, and whether those that it names can be read, with the defaults of this process's
+/// [`Environment`]. Relative paths in it become absolute: they begin at the file's directory, wherever that is seen from.
 ///
 /// # Errors
 /// Everything wrong with it, in the order of the file.
@@ -29,7 +30,10 @@ pub fn load(path: &Path) -> Result<Loaded, Vec<Diagnostic>> {
     let file = path.display().to_string();
     let text = text_of(path).map_err(|why| vec![unreadable(&file, "", 0, why)])?;
     match String::from_utf8(text) {
-        Ok(text) => parsed(&text, &file, &Environment::of_process(), true),
+        Ok(text) => {
+            let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+            parsed(&text, &file, directory(&absolute), &Environment::of_process(), true)
+        }
         Err(e) => {
             let good = e.utf8_error().valid_up_to();
             let text = String::from_utf8_lossy(e.as_bytes());
@@ -50,7 +54,8 @@ fn unreadable(file: &str, text: &str, at: usize, why: String) -> Diagnostic {
     Diagnostic::new(&Source::new(file, text), Severity::Error, &(at..at), why)
 }
 
-/// Checks a text, but for the files that it names, which need not be there; `file` is what messages call it, and relative paths in it are relative to that file's directory.
+/// Checks a text, but for the files that it names, which need not be there; `file` is what messages call it, and
+/// relative paths in it are relative to that file's directory.
 ///
 /// # Errors
 /// Everything wrong with it, in the order of the text.
@@ -63,18 +68,28 @@ pub fn parse(text: &str, file: &str) -> Result<Loaded, Vec<Diagnostic>> {
 /// # Errors
 /// Everything wrong with the text, in its order.
 pub fn parse_in(text: &str, file: &str, environment: &Environment) -> Result<Loaded, Vec<Diagnostic>> {
-    parsed(text, file, environment, false)
+    parsed(text, file, directory(Path::new(file)), environment, false)
+}
+
+fn directory(file: &Path) -> &Path {
+    file.parent().unwrap_or(Path::new(""))
 }
 
 /// `on_disk`: looks at the files that the text names, too.
-fn parsed(text: &str, file: &str, environment: &Environment, on_disk: bool) -> Result<Loaded, Vec<Diagnostic>> {
+fn parsed(
+    text: &str,
+    file: &str,
+    directory: &Path,
+    environment: &Environment,
+    on_disk: bool,
+) -> Result<Loaded, Vec<Diagnostic>> {
     let source = Source::new(file, text.strip_prefix('\u{feff}').unwrap_or(text));
     let mut report = Report::new(&source);
     let (document, broken_lines) = syntax::parse(&mut report);
     let mut meaning = Report::new(&source);
     meaning.partial = report.partial;
     let root = table::root(document.get_ref(), &mut meaning);
-    let draft = read::draft(&root, environment, &mut meaning);
+    let draft = read::draft(&root, directory, environment, &mut meaning);
     if !meaning.partial {
         check::whole(&draft, &mut meaning);
         if on_disk {

@@ -338,3 +338,12 @@ fn files_must_be_there_at_load_and_at_no_other_time() {
         .expect("written");
     lb_config::load(&file).expect("all are there");
 }
+
+/// However the process came to the file, a reload from elsewhere must find the same.
+#[test]
+fn what_is_loaded_has_absolute_paths() {
+    let loaded = lb_config::load(Path::new("tests/layer_7_relative.toml")).expect("a good file");
+    let tests = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests");
+    assert_eq!(loaded.desired.host.access_log, AccessLog::File(tests.join("access.log")));
+    assert_eq!(loaded.desired.routes[0].target, Target::Files { root: tests.join("broken") });
+}

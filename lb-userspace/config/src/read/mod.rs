@@ -38,9 +38,9 @@ pub(crate) struct Draft {
     pub(crate) files: Vec<NamedFile>,
 }
 
-pub(crate) fn draft(root: &Table, environment: &Environment, report: &mut Report<'_>) -> Draft {
+/// Relative paths begin at `directory`.
+pub(crate) fn draft(root: &Table, directory: &Path, environment: &Environment, report: &mut Report<'_>) -> Draft {
     let tables = |key| root.get::<Vec<Table>>(key).unwrap_or_default();
-    let directory = Path::new(report.source.file).parent().unwrap_or(Path::new(""));
     let places = &mut places::Places::new(directory);
     Draft {
         host: host::read(root.get("host"), directory, environment, report),
