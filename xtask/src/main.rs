@@ -3,8 +3,10 @@
 
 mod bench;
 mod demo;
+mod fuzz;
 mod house;
 mod lab;
+mod programs;
 mod setup;
 mod shell;
 mod suite;
@@ -34,8 +36,11 @@ enum Habit {
     /// Pass the whole test suite
     Test {
         /// Only what needs no network namespaces
-        #[arg(long)]
+        #[arg(long, conflicts_with = "long")]
         quick: bool,
+        /// Also loads of a minute, and every fuzz target for half a minute
+        #[arg(long)]
+        long: bool,
     },
     /// Check the rules of the house
     Tidy,
@@ -49,7 +54,11 @@ fn main() -> ExitCode {
     let done = match Xtask::parse().habit {
         Habit::Setup { bench } => setup::run(if bench { setup::Scope::Bench } else { setup::Scope::Lab }),
         Habit::Demo(demo) => demo::run(&demo),
-        Habit::Test { quick } => suite::run(quick),
+        Habit::Test { quick, long } => suite::run(match (quick, long) {
+            (true, _) => suite::Length::Quick,
+            (_, true) => suite::Length::Long,
+            _ => suite::Length::Whole,
+        }),
         Habit::Tidy => tidy::run(),
         Habit::Bench(bench) => bench::run(&bench),
         Habit::Lab(args) => lab::run(&args),

@@ -5,7 +5,8 @@ use std::process::{Command, ExitCode, Stdio};
 
 use anyhow::{Context as _, Result, bail};
 
-use crate::{house, setup, shell, tidy};
+use crate::programs::{self, Program};
+use crate::{fuzz, house, setup, shell, tidy};
 
 /// What one step of the suite came to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -55,8 +56,19 @@ impl Report {
     }
 }
 
-pub(crate) fn run(quick: bool) -> Result<ExitCode> {
+/// How much is run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Length {
+    /// What needs no namespaces.
+    Quick,
+    Whole,
+    /// And loads of a minute, and every fuzz target for half a one.
+    Long,
+}
+
+pub(crate) fn run(length: Length) -> Result<ExitCode> {
     let start = shell::now();
+    let quick = length == Length::Quick;
     if !quick && !shell::is_root() {
         bail!("the lab needs root for its network namespaces; as an ordinary user run `cargo xtask test --quick`");
     }
@@ -66,8 +78,15 @@ pub(crate) fn run(quick: bool) -> Result<ExitCode> {
     report.step("tidy", || Ok(Tally::of(tidy::run()? == ExitCode::SUCCESS)));
     report
         .step("clippy", || check(shell::cargo().args(["clippy", "--all-targets", "--quiet", "--", "-D", "warnings"])));
-    report.step("rooms", || rooms(quick));
-    lab_suites(&mut report, quick)?;
+    let mut built = Vec::new();
+    report.step("build", || {
+        built = programs::build(&SELECTION)?;
+        Ok(Tally::of(!built.is_empty()))
+    });
+    suites(&mut report, &built, length)?;
+    if length == Length::Long {
+        report.step("fuzz", || Ok(Tally::of(fuzz::run()?)));
+    }
     println!("\n── sum ({})", shell::took(start));
     for line in &report.lines {
         println!("{line}");
@@ -79,88 +98,50 @@ pub(crate) fn run(quick: bool) -> Result<ExitCode> {
 /// What every step builds from: all but the kernel's half, which builds for the BPF target only. One selection for all of
 /// them, because cargo unites features over what is selected: another one builds the dependencies once more.
 pub(crate) const SELECTION: [&str; 3] = ["--workspace", "--exclude", "lb-ebpf"];
-/// The package that looks at the product from outside; its suites come later, one by one.
+/// The package that looks at the product from outside; each of its suites is a step of its own.
 const OUTSIDE: &str = "lb-tests";
 
-/// The tests beside the code, and those of each room from outside.
-fn rooms(quick: bool) -> Result<Tally> {
-    let mut names = vec!["--lib".to_owned(), "--bins".to_owned()];
-    // Of the test files, in a hurry, those that need no namespace.
-    for suite in suites()?.iter().filter(|s| s.package != OUTSIDE && (!quick || s.is_quick())) {
-        names.extend(["--test".to_owned(), suite.name.clone()]);
-    }
-    tests(cargo_test().args(names))
-}
-
-/// A test target.
-#[derive(Debug)]
-struct Suite {
-    package: String,
-    name: String,
-    /// Its first line, which says what it needs.
-    head: String,
-}
-
-impl Suite {
-    /// Runs without namespaces, and without root if we are not. Suites that run single packets through the loaded program
-    /// (`packet…`) need root and no namespace.
-    fn is_quick(&self) -> bool {
-        let may = shell::is_root() || !self.needs("root");
-        let light = !self.needs("namespace") && (self.package != OUTSIDE || self.name.starts_with("packet"));
-        may && light
-    }
-    fn needs(&self, what: &str) -> bool {
-        (what == "root" && self.package == OUTSIDE) || self.head.contains(what)
-    }
-}
-
-/// The test targets of all packages, those without namespaces first.
-fn suites() -> Result<Vec<Suite>> {
-    let mut all = Vec::new();
-    for package in house::metadata()?.packages {
-        for target in package.targets.iter().filter(|t| t.is_test()) {
-            let text = std::fs::read_to_string(&target.src_path)
-                .with_context(|| format!("cannot read {}", target.src_path))?;
-            let head = text.lines().next().unwrap_or_default().to_lowercase();
-            all.push(Suite { package: package.name.to_string(), name: target.name.clone(), head });
+/// The tests beside the code and those of each room from outside as one step; then the suites that look at the product.
+fn suites(report: &mut Report, built: &[Program], length: Length) -> Result<()> {
+    let quick = length == Length::Quick;
+    let lb = house::program("lb", false)?;
+    let run = |program: &Program| {
+        let mut c = program.command();
+        c.env("LB_BIN", &lb);
+        if length == Length::Long {
+            c.env("LB_LONG", "1");
         }
-    }
-    all.sort_by_key(|s| (!s.is_quick(), s.name.clone()));
-    Ok(all)
-}
-
-fn lab_suites(report: &mut Report, quick: bool) -> Result<()> {
-    let suites = suites()?;
-    let (chosen, left): (Vec<_>, Vec<_>) =
-        suites.iter().filter(|s| s.package == OUTSIDE).partition(|s| !quick || s.is_quick());
+        println!("   {} {}", program.package, program.name);
+        tests(&mut c)
+    };
+    let outside = |p: &&Program| p.package == OUTSIDE && p.is_suite;
+    report.step("rooms", || {
+        let mut sum = Tally::default();
+        for program in built.iter().filter(|p| !outside(p) && (!quick || !p.is_suite || is_quick(p))) {
+            sum.add(run(program)?);
+        }
+        Ok(sum)
+    });
+    let (mut chosen, left): (Vec<&Program>, Vec<&Program>) =
+        built.iter().filter(outside).partition(|p| !quick || is_quick(p));
     if !left.is_empty() {
         let names: Vec<&str> = left.iter().map(|s| s.name.as_str()).collect();
         println!("\nleft out, for they need root or namespaces: {}", names.join(", "));
     }
-    if chosen.is_empty() {
-        return Ok(());
-    }
-    let mut built = false;
-    report.step("build", || {
-        // `--bins` for the lab's own programs; the suites find the product by `LB_BIN`.
-        let tally = check(shell::cargo().args(["build", "--quiet", "--bins"]).args(SELECTION))?;
-        built = tally.failed == 0;
-        Ok(tally)
-    });
-    if !built {
-        return Ok(());
-    }
-    let lb = house::program("lb", false)?;
-    for suite in chosen {
-        report.step(&suite.name, || tests(cargo_test().args(["--test", &suite.name]).env("LB_BIN", &lb)));
+    chosen.sort_by_key(|p| (!is_quick(p), p.name.clone()));
+    for program in chosen {
+        report.step(&program.name, || run(program));
     }
     Ok(())
 }
 
-fn cargo_test() -> Command {
-    let mut c = shell::cargo();
-    c.args(["test", "--no-fail-fast"]).args(SELECTION);
-    c
+/// Runs without namespaces, and without root if we are not. Suites that run single packets through the loaded program
+/// (`packet…`) need root and no namespace.
+fn is_quick(program: &Program) -> bool {
+    let root = (program.package == OUTSIDE) || program.head.contains("root");
+    let light =
+        !program.head.contains("namespace") && (program.package != OUTSIDE || program.name.starts_with("packet"));
+    (shell::is_root() || !root) && light
 }
 
 fn check(c: &mut Command) -> Result<Tally> {
