@@ -53,7 +53,6 @@ pub struct RequestPicker {
     ring: Vec<Point>,
     candidates: Vec<u32>,
     weights: Vec<u16>,
-    heaviest: u16,
 }
 
 /// A client's hash, the same as at layer 4.
@@ -97,8 +96,7 @@ impl RequestPicker {
             | HttpAlgorithm::LeastConnections
             | HttpAlgorithm::Random => wrr::sequence(&weights),
         };
-        let heaviest = weights.iter().copied().max().unwrap_or(0);
-        Self { algorithm, slots, ring, candidates, weights, heaviest }
+        Self { algorithm, slots, ring, candidates, weights }
     }
 
     /// Members of some weight, once each.
@@ -182,18 +180,23 @@ impl RequestPicker {
         after.iter().chain(before).map(|p| p.member).find(|&m| load.open(m))
     }
 
-    /// The member whose turn it is, unless another holds strictly fewer requests for its weight.
+    /// The member whose turn it is, unless another is less loaded.
     fn least_loaded(&self, first: u32, load: &impl Load) -> u32 {
         let mut best = first;
-        let mut held = load.active(first);
-        let mut weight = u64::from(self.weight(first));
         for &member in &self.candidates {
-            let (h, w) = (load.active(member), u64::from(self.weight(member)));
-            if u128::from(h) * u128::from(weight) < u128::from(held) * u128::from(w) && load.open(member) {
-                (best, held, weight) = (member, h, w);
+            if member != best && self.is_busier(best, member, load) && load.open(member) {
+                best = member;
             }
         }
         best
+    }
+
+    /// `a` holds more for its weight than `b`, and would still with one more each. By the first alone a light idle member
+    /// would be preferred to a heavy one that holds a single request, by the second alone a heavy one always.
+    fn is_busier(&self, a: u32, b: u32, load: &impl Load) -> bool {
+        let (held_a, held_b) = (u128::from(load.active(a)), u128::from(load.active(b)));
+        let (weight_a, weight_b) = (u128::from(self.weight(a)), u128::from(self.weight(b)));
+        held_a * weight_b > held_b * weight_a && (held_a + 1) * weight_b > (held_b + 1) * weight_a
     }
 
     /// Of the member whose turn it is and one by chance, the one that costs less; the turn wins where they are alike, so
@@ -208,21 +211,21 @@ impl RequestPicker {
             _ => after.iter().chain(before).copied().take(8).find(|&m| m != first),
         };
         let Some(second) = other.filter(|&m| load.open(m)) else { return first };
-        let (mut a, mut b) = (load.latency(first).max(LATENCY_FLOOR), load.latency(second).max(LATENCY_FLOOR));
+        let (a, b) = (load.latency(first).max(LATENCY_FLOOR), load.latency(second).max(LATENCY_FLOOR));
         // Latencies are noise unless one is twice the other.
-        if a < 2 * b && b < 2 * a {
-            (a, b) = (1, 1);
-        }
-        if self.cost(second, b, load) < self.cost(first, a, load) { second } else { first }
+        let worse = if a < 2 * b && b < 2 * a {
+            self.is_busier(first, second, load)
+        } else {
+            cost(first, a, load) * u128::from(self.weight(second))
+                > cost(second, b, load) * u128::from(self.weight(first))
+        };
+        if worse { second } else { first }
     }
+}
 
-    /// Latency times requests in flight for the weight, the one that would come included.
-    fn cost(&self, member: u32, latency: u64, load: &impl Load) -> u128 {
-        let heaviest = u128::from(self.heaviest);
-        let weight = u128::from(self.weight(member).max(1));
-        // 1 + active / (weight / heaviest), in fixed point.
-        u128::from(latency) * (256 + u128::from(load.active(member)) * 256 * heaviest / weight)
-    }
+/// Latency times requests in flight, the one that would come included; still to be divided by the weight.
+fn cost(member: u32, latency: u64, load: &impl Load) -> u128 {
+    u128::from(latency) * (u128::from(load.active(member)) + 1)
 }
 
 fn turn(load: &impl Load, n: u32) -> u32 {

@@ -86,7 +86,10 @@ fn two_choices_load_by_weight() {
     // Three in flight at the heavy one are as one at the light one.
     let world = World { active: vec![1, 3], ..World::default() };
     assert_eq!(shares(&picker, &world, 1_000), BTreeMap::from([(0, 250), (1, 750)]));
-    let world = World { active: vec![1, 4], ..World::default() };
+    // One at the heavy one does not turn its share over to the light one.
+    let world = World { active: vec![0, 1], ..World::default() };
+    assert_eq!(shares(&picker, &world, 1_000), BTreeMap::from([(0, 250), (1, 750)]));
+    let world = World { active: vec![1, 6], ..World::default() };
     assert_eq!(shares(&picker, &world, 1_000), BTreeMap::from([(0, 1_000)]));
 }
 

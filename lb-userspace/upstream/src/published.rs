@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Instant;
 
 use lb_balance::{Load, RequestPicker, Seat};
@@ -108,7 +109,7 @@ fn ramps(member: &Member, length: std::time::Duration, now: Instant) -> bool {
 /// The pool's state as one request sees it.
 pub(crate) struct View<'a> {
     pub(crate) published: &'a Published,
-    pub(crate) turn: &'a std::sync::atomic::AtomicU64,
+    pub(crate) turn: &'a AtomicU64,
     pub(crate) random: u32,
     /// In ticks.
     pub(crate) now: u64,
@@ -124,7 +125,9 @@ impl View<'_> {
 
 impl Load for View<'_> {
     fn turn(&self) -> u64 {
-        self.turn.fetch_add(1, std::sync::atomic::Ordering::Relaxed)
+        // A further try takes no turn of its own: else a pool of two with one out of reach would never begin with the
+        // other.
+        if self.tried.is_empty() { self.turn.fetch_add(1, Relaxed) } else { self.turn.load(Relaxed) }
     }
     fn random(&self) -> u32 {
         self.random
