@@ -2,7 +2,12 @@
 #![forbid(unsafe_code)]
 
 pub mod compress;
+mod condition;
+mod encoder;
 pub mod files;
+mod open;
+mod range;
+mod send;
 
 pub use compress::{encode, negotiate};
 pub use files::{Refused, serve};
