@@ -1,4 +1,4 @@
-//! `type = "http"`: a GET is answered by an expected status.
+//! `type = "http"` and `"https"`: a GET is answered by an expected status.
 
 use std::net::SocketAddr;
 
@@ -8,24 +8,42 @@ use hyper::header::{CONNECTION, HOST, USER_AGENT};
 use hyper::{Method, Request};
 use hyper_util::rt::TokioIo;
 use lb_model::StatusRange;
+use lb_model::http::UpstreamTls;
+use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::tcp::connect;
+use super::{exchange_words, tls};
 use crate::Outcome;
 
+/// What is asked, and which answers are good.
+pub(super) struct Ask<'a> {
+    pub(super) path: &'a str,
+    pub(super) host: Option<&'a str>,
+    pub(super) expect: &'a [StatusRange],
+}
+
 /// One request on a connection of its own. The body is not read: a status is an answer.
-pub(super) async fn probe(address: SocketAddr, path: &str, host: Option<&str>, expect: &[StatusRange]) -> Outcome {
-    let host = host.map_or_else(|| address.to_string(), str::to_owned);
+pub(super) async fn probe(address: SocketAddr, ask: &Ask<'_>) -> Outcome {
+    exchange(connect(address).await?, address, ask).await
+}
+
+/// The same over TLS, verified as the pool's `tls` says.
+pub(super) async fn probe_tls(address: SocketAddr, ask: &Ask<'_>, how: &UpstreamTls) -> Outcome {
+    exchange(tls::connect(address, how, ask.host, tls::Alpn::Http1).await?, address, ask).await
+}
+
+async fn exchange(stream: impl AsyncRead + AsyncWrite + Unpin, address: SocketAddr, ask: &Ask<'_>) -> Outcome {
+    let host = ask.host.map_or_else(|| address.to_string(), str::to_owned);
     let request = Request::builder()
         .method(Method::GET)
-        .uri(path)
+        .uri(ask.path)
         .header(HOST, host)
         .header(USER_AGENT, concat!("lb-health/", env!("CARGO_PKG_VERSION")))
         .header(CONNECTION, "close")
         .body(Empty::<Bytes>::new())
         .map_err(|e| format!("the request cannot be built: {e}"))?;
-    let stream = connect(address).await?;
     let (mut sender, connection) =
-        hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(|e| words(&e))?;
+        hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(|e| exchange_words(&e))?;
     let exchange = async {
         tokio::pin!(connection);
         let answer = sender.send_request(request);
@@ -36,11 +54,11 @@ pub(super) async fn probe(address: SocketAddr, path: &str, host: Option<&str>, e
             _ = &mut connection => answer.await,
         }
     };
-    let status = exchange.await.map_err(|e| words(&e))?.status().as_u16();
-    if expect.iter().any(|range| range.contains(status)) {
+    let status = exchange.await.map_err(|e| exchange_words(&e))?.status().as_u16();
+    if ask.expect.iter().any(|range| range.contains(status)) {
         Ok(())
     } else {
-        Err(format!("status {status}, expected {}", ranges(expect)))
+        Err(format!("status {status}, expected {}", ranges(ask.expect)))
     }
 }
 
@@ -49,18 +67,4 @@ fn ranges(expect: &[StatusRange]) -> String {
         if r.first == r.last { r.first.to_string() } else { format!("{}-{}", r.first, r.last) }
     };
     expect.iter().map(one).collect::<Vec<_>>().join(", ")
-}
-
-/// A failed exchange in an operator's words.
-fn words(error: &hyper::Error) -> String {
-    let cause = std::error::Error::source(error).and_then(|s| s.downcast_ref::<std::io::Error>());
-    if let Some(io) = cause {
-        super::words(io)
-    } else if error.is_incomplete_message() || error.is_canceled() || error.is_closed() {
-        "the connection was closed before an answer".into()
-    } else if error.is_parse() {
-        "the answer is not HTTP".into()
-    } else {
-        error.to_string()
-    }
 }

@@ -1,7 +1,9 @@
 //! One probe on real sockets: within its timeout it succeeds, or says in words why not.
 
+mod grpc;
 mod http;
 mod tcp;
+mod tls;
 mod udp;
 
 use std::io::{self, ErrorKind};
@@ -18,8 +20,13 @@ pub async fn run(target: &Target) -> Outcome {
     let probe = async {
         match &target.check.kind {
             HealthKind::Tcp => tcp::probe(target.address).await,
-            HealthKind::Http { path, host, expect } => http::probe(target.address, path, host.as_deref(), expect).await,
-            HealthKind::Https { .. } | HealthKind::Grpc { .. } => Err("not built".into()),
+            HealthKind::Http { path, host, expect } => {
+                http::probe(target.address, &http::Ask { path, host: host.as_deref(), expect }).await
+            }
+            HealthKind::Https { path, host, expect, tls } => {
+                http::probe_tls(target.address, &http::Ask { path, host: host.as_deref(), expect }, tls).await
+            }
+            HealthKind::Grpc { service, tls } => grpc::probe(target.address, service, tls.as_ref()).await,
             HealthKind::Udp { send, expect } => udp::probe(target.address, send, expect.as_deref()).await,
         }
     };
@@ -46,5 +53,19 @@ fn words(error: &io::Error) -> String {
                 None => text,
             }
         }
+    }
+}
+
+/// A failed exchange in an operator's words.
+fn exchange_words(error: &hyper::Error) -> String {
+    let cause = std::error::Error::source(error).and_then(|s| s.downcast_ref::<std::io::Error>());
+    if let Some(io) = cause {
+        words(io)
+    } else if error.is_incomplete_message() || error.is_canceled() || error.is_closed() {
+        "the connection was closed before an answer".into()
+    } else if error.is_parse() {
+        "the answer is not HTTP".into()
+    } else {
+        error.to_string()
     }
 }
