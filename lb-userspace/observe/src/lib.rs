@@ -1,4 +1,4 @@
-//! What the daemon tells of itself: logs on standard error, metrics for Prometheus.
+//! What the daemon tells of itself: logs on standard error, metrics for Prometheus, traces for OpenTelemetry.
 #![forbid(unsafe_code)]
 
 pub mod access;
@@ -7,6 +7,7 @@ pub mod http_metrics;
 pub mod log;
 pub mod metrics;
 pub mod text;
+pub mod traces;
 
 pub use access::AccessLog;
 pub use exporter::{Endpoint, Exporter, ExporterError};
