@@ -20,13 +20,15 @@ pub(crate) struct Filter {
     /// A frame's head that is not whole yet.
     head: Vec<u8>,
     state: State,
-    seen_head: bool,
+    /// The request's head, until it is whole: something else may have to stand in for it.
+    held: Option<Vec<u8>>,
     out: VecDeque<Bytes>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
     Between,
+    Hold(u64),
     Pass(u64),
     Skip(u64),
     /// Nothing more is read.
@@ -43,7 +45,7 @@ pub(crate) enum Fault {
 
 impl Filter {
     pub(crate) fn new(limit: u64) -> Self {
-        Self { limit, head: Vec::new(), state: State::Between, seen_head: false, out: VecDeque::new() }
+        Self { limit, head: Vec::new(), state: State::Between, held: Some(Vec::new()), out: VecDeque::new() }
     }
 
     /// Further bytes of the stream.
@@ -54,19 +56,24 @@ impl Filter {
         while bytes.has_remaining() {
             match self.state {
                 State::Over => return Ok(()),
-                State::Pass(left) | State::Skip(left) => {
-                    let part = usize::try_from(left).map_or(bytes.len(), |l| l.min(bytes.len()));
-                    let piece = bytes.split_to(part);
-                    let left = left - part as u64;
-                    let passes = matches!(self.state, State::Pass(_));
-                    if passes {
-                        self.out.push_back(piece);
+                State::Hold(left) => {
+                    let (piece, left) = part(&mut bytes, left);
+                    if let Some(held) = &mut self.held {
+                        held.extend_from_slice(&piece);
                     }
-                    self.state = match left {
-                        0 => State::Between,
-                        _ if passes => State::Pass(left),
-                        _ => State::Skip(left),
-                    };
+                    self.state = if left == 0 { State::Between } else { State::Hold(left) };
+                    if left == 0 {
+                        self.let_go();
+                    }
+                }
+                State::Pass(left) => {
+                    let (piece, left) = part(&mut bytes, left);
+                    self.out.push_back(piece);
+                    self.state = if left == 0 { State::Between } else { State::Pass(left) };
+                }
+                State::Skip(left) => {
+                    let (_, left) = part(&mut bytes, left);
+                    self.state = if left == 0 { State::Between } else { State::Skip(left) };
                 }
                 State::Between => {
                     self.head.push(bytes.get_u8());
@@ -81,28 +88,46 @@ impl Filter {
 
     fn begin(&mut self, kind: u64, length: u64) -> Result<(), Fault> {
         let head = std::mem::take(&mut self.head);
-        if kind == DATA && length > 0 {
+        let first = self.held.is_some();
+        if kind == DATA && !first && length > 0 {
             self.out.push_back(head.into());
             self.state = State::Pass(length);
-        } else if kind == DATA || !is_known(kind) {
-            // RFC 9114 §9: unknown types are ignored, and so is DATA that is none; before the head it is an error.
-            if kind == DATA && !self.seen_head {
-                self.out.push_back(head.into());
-            }
+        } else if (kind == DATA && !first) || !is_known(kind) {
+            // RFC 9114 §9: unknown types are ignored; so is DATA that is none.
             self.state = if length == 0 { State::Between } else { State::Skip(length) };
         } else if length > self.limit {
             self.state = State::Over;
-            if kind == HEADERS && !self.seen_head {
-                self.out.push_back(Bytes::from_static(STAND_IN));
-                return Err(Fault::HeadTooLarge);
+            return Err(if kind == HEADERS && self.stand_in() { Fault::HeadTooLarge } else { Fault::TooLarge });
+        } else if kind == HEADERS
+            && let Some(held) = &mut self.held
+        {
+            *held = head;
+            self.state = State::Hold(length);
+            if length == 0 {
+                self.let_go();
             }
-            return Err(Fault::TooLarge);
         } else {
-            self.seen_head |= kind == HEADERS;
             self.out.push_back(head.into());
             self.state = if length == 0 { State::Between } else { State::Pass(length) };
         }
         Ok(())
+    }
+
+    fn let_go(&mut self) {
+        if let Some(held) = self.held.take() {
+            self.out.push_back(held.into());
+            self.state = State::Between;
+        }
+    }
+
+    /// The request's head will not be waited for; another one comes out. `false`: it has come already.
+    pub(crate) fn stand_in(&mut self) -> bool {
+        let waited = self.held.take().is_some();
+        if waited {
+            self.out.push_back(Bytes::from_static(STAND_IN));
+            self.state = State::Over;
+        }
+        waited
     }
 
     /// The next piece: a frame's head, or some of its payload.
@@ -115,12 +140,21 @@ impl Filter {
         self.state == State::Over
     }
 
-    /// The stream may end here; what was begun comes out, so that the library sees that it is cut off.
+    /// The stream ends here; what was begun comes out, so that the library sees that it is cut off.
     pub(crate) fn end(&mut self) {
+        if let Some(held) = self.held.take().filter(|h| !h.is_empty()) {
+            self.out.push_back(held.into());
+        }
         if !self.head.is_empty() {
             self.out.push_back(std::mem::take(&mut self.head).into());
         }
     }
+}
+
+/// As much of a frame's payload as is there, and what is left of it.
+fn part(bytes: &mut Bytes, left: u64) -> (Bytes, u64) {
+    let length = usize::try_from(left).map_or(bytes.len(), |l| l.min(bytes.len()));
+    (bytes.split_to(length), left - length as u64)
 }
 
 /// Types that the library knows: it says what is wrong with those that have no place in a request (RFC 9114 §7.2.8 too).
@@ -168,7 +202,8 @@ mod tests {
     fn what_means_nothing_is_taken_out_however_it_comes() {
         let head = frame(1, b"head");
         let (some, trailers) = (frame(0, b"some body"), frame(1, b"trailers"));
-        let all = [&head[..], &frame(0, b""), &some, &frame(0x21, &[7; 300]), &frame(0, b""), &some, &trailers].concat();
+        let all =
+            [&head[..], &frame(0, b""), &some, &frame(0x21, &[7; 300]), &frame(0, b""), &some, &trailers].concat();
         for step in [1, 2, 5, 4096] {
             let mut filter = Filter::new(100);
             let out = through(&mut filter, &all, step).expect("fine").concat();
@@ -181,7 +216,7 @@ mod tests {
         let all = [frame(1, b"head"), frame(0, b"body")].concat();
         let out = through(&mut Filter::new(100), &all, 4096).expect("fine");
         let lengths: Vec<usize> = out.iter().map(Bytes::len).collect();
-        assert_eq!(lengths, [3, 4, 3, 4]);
+        assert_eq!(lengths, [7, 3, 4], "but for the request's own");
     }
 
     #[test]
@@ -190,7 +225,15 @@ mod tests {
         assert_eq!(filter.push(Bytes::copy_from_slice(&frame(1, &[0; 101])[..3])), Err(Fault::HeadTooLarge));
         assert_eq!(filter.next().as_deref(), Some(STAND_IN));
         assert!(filter.is_over());
-        assert_eq!(through(&mut Filter::new(100), &[frame(1, b"x"), frame(1, &[0; 101])].concat(), 9), Err(Fault::TooLarge));
+        let mut slow = Filter::new(100);
+        assert_eq!(through(&mut slow, &frame(1, b"head")[..5], 9), Ok(Vec::new()), "held");
+        assert!(slow.stand_in());
+        assert_eq!(slow.next().as_deref(), Some(STAND_IN));
+        assert!(!slow.stand_in());
+        assert_eq!(
+            through(&mut Filter::new(100), &[frame(1, b"x"), frame(1, &[0; 101])].concat(), 9),
+            Err(Fault::TooLarge)
+        );
         let endless = [&frame(1, b"x")[..], &[0x04, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff]].concat();
         assert_eq!(through(&mut Filter::new(100), &endless, 9), Err(Fault::TooLarge));
     }
@@ -213,5 +256,9 @@ mod tests {
         assert_eq!(through(&mut filter, &[0x00, 0x40], 1).expect("fine"), Vec::<Bytes>::new());
         filter.end();
         assert_eq!(filter.next().as_deref(), Some(&[0x00, 0x40][..]));
+        let mut filter = Filter::new(100);
+        assert_eq!(through(&mut filter, &[0x01, 0x05, 0x00], 1).expect("fine"), Vec::<Bytes>::new());
+        filter.end();
+        assert_eq!(filter.next().as_deref(), Some(&[0x01, 0x05, 0x00][..]));
     }
 }

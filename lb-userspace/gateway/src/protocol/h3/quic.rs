@@ -12,21 +12,27 @@ use bytes::{Buf as _, Bytes, BytesMut};
 use futures_util::stream::{self, Stream};
 use h3::error::Code;
 use h3::quic::{self, ConnectionErrorIncoming, StreamErrorIncoming, StreamId, WriteBuf};
+use lb_model::http::Refusal;
 use quinn::{ReadError, VarInt, WriteError};
 
-use super::frames::{Fault, Filter};
+use super::frames::{self, Filter};
+use crate::stage::Fault;
 
 /// Bytes read at once.
 const CHUNK: usize = 32 << 10;
 /// Bytes of a frame on the control stream.
 const CONTROL: u64 = 16 << 10;
 
+pub(crate) const HEAD_TOO_LARGE: Fault =
+    Fault::last(Refusal::HeadersTooLarge, "the request's head is larger than is taken here");
+
 type Endless<T> = Pin<Box<dyn Stream<Item = T>>>;
 type Opened<T> = Result<T, quinn::ConnectionError>;
 
 /// What is known of a request's stream beside its bytes.
 pub(crate) struct Side {
-    pub(crate) head_too_large: Cell<bool>,
+    /// A stand-in came instead of the request's head, for this reason.
+    pub(crate) refused: Cell<Option<Fault>>,
     stopped: RefCell<Pin<Box<dyn Future<Output = ()>>>>,
     over: Cell<bool>,
 }
@@ -87,7 +93,7 @@ impl quic::Connection<Bytes> for Quic {
             Some(Ok((send, receive))) => {
                 let stopped = send.stopped();
                 let side = Rc::new(Side {
-                    head_too_large: Cell::new(false),
+                    refused: Cell::new(None),
                     stopped: RefCell::new(Box::pin(async move {
                         let _why = stopped.await;
                     })),
@@ -147,7 +153,9 @@ impl quic::OpenStreams<Bytes> for Opener {
     fn poll_open_send(&mut self, cx: &mut Context<'_>) -> Poll<Result<Send, StreamErrorIncoming>> {
         match ready!(self.opening.as_mut().poll_next(cx)) {
             Some(Ok(stream)) => Poll::Ready(Ok(Send::new(stream))),
-            Some(Err(e)) => Poll::Ready(Err(StreamErrorIncoming::ConnectionErrorIncoming { connection_error: lost(e) })),
+            Some(Err(e)) => {
+                Poll::Ready(Err(StreamErrorIncoming::ConnectionErrorIncoming { connection_error: lost(e) }))
+            }
             None => Poll::Pending,
         }
     }
@@ -244,8 +252,8 @@ impl Receive {
             Frames::Control(filter) => filter.push(bytes).map(|()| None).map_err(|_| too_large()),
             Frames::Request(filter) => match (filter.push(bytes), &self.side) {
                 (Ok(()), _) => Ok(None),
-                (Err(Fault::HeadTooLarge), Some(side)) => {
-                    side.head_too_large.set(true);
+                (Err(frames::Fault::HeadTooLarge), Some(side)) => {
+                    side.refused.set(Some(HEAD_TOO_LARGE));
                     Ok(None)
                 }
                 (Err(_), _) => Err(too_large()),
@@ -270,7 +278,11 @@ impl quic::RecvStream for Receive {
 
     fn poll_data(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>, StreamErrorIncoming>> {
         loop {
+            let given_up = self.side.as_ref().is_some_and(|s| s.refused.get().is_some());
             if let Some(filter) = self.filter() {
+                if given_up {
+                    filter.stand_in();
+                }
                 if let Some(piece) = filter.next() {
                     return Poll::Ready(Ok(Some(piece)));
                 }
@@ -359,8 +371,7 @@ fn number(code: u64) -> VarInt {
 }
 
 fn identity(id: quinn::StreamId) -> StreamId {
-    // Below 2^62 on both sides.
-    StreamId::try_from(VarInt::from(id).into_inner()).unwrap_or(StreamId::FIRST_REQUEST)
+    StreamId::try_from(VarInt::from(id).into_inner()).expect("a number that QUIC can write")
 }
 
 fn lost(error: quinn::ConnectionError) -> ConnectionErrorIncoming {
