@@ -147,7 +147,7 @@ fn every_target() {
     assert!(matches!(&d.routes[1].rewrite.path, Some(PathRewrite::Strip(p)) if p == "/api/v2"));
     assert_eq!(d.routes[1].compress, Some(Compress::default()));
     let Target::Redirect { to, status } = &d.routes[2].target else { panic!("redirect") };
-    assert_eq!((to.to_string().as_str(), status.as_u16()), ("https://{host}{path}", 308));
+    assert_eq!((to.to_string().as_str(), status.as_u16()), ("https://new.example.com{path}", 308));
     assert_eq!(d.routes[2].listeners, [name("clear"), name("edge")]);
     let Target::Respond { status, body, headers } = &d.routes[3].target else { panic!("respond") };
     assert_eq!((status.as_u16(), body.to_string().as_str()), (404, "no {path}"));
@@ -202,6 +202,16 @@ fn what_is_probably_not_meant_is_warned_of() {
             "listener = \"l\"",
             5,
             "listener 'idle' has no route",
+        ),
+        ("", "outlier = { consecutive_errors = 0, error_rate = \"0%\" }", "", 8, "outlier looks at nothing"),
+        ("", "tls = {}\nhealth = { type = \"http\" }", "", 9, "this check asks them in clear text"),
+        ("", "", "retry = { attempts = 0, on = [\"503\"] }", 12, "on does nothing with attempts = 0"),
+        (
+            "",
+            "",
+            "[[route]]\nname = \"s\"\nmatch.path = \"/s\"\nredirect.to = \"http://{host}{path}\"",
+            15,
+            "redirects a URL to itself",
         ),
         ("", "queue = { size = 3 }", "", 8, "queue does nothing without max_requests"),
         ("", "hash_on = \"path\"", "", 8, "hash_on does nothing with algorithm = \"p2c\""),

@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 
+use lb_model::HealthKind;
 use lb_model::http::HttpAlgorithm;
 
 use super::Pools;
@@ -69,6 +70,20 @@ fn together(pool: &DraftPool, report: &mut Report<'_>) {
     if let (Some(place), 0, true) = (pool.table.key_place("queue"), http.max_requests, http.queue.size > 0) {
         let problem = Problem::new("queue does nothing without max_requests: there is always a place at a backend");
         report.warning(place, problem.hint("add max_requests = 100, or as many as a backend may have at once"));
+    }
+    if let (Some(place), Some(o)) = (pool.table.key_place("outlier"), &http.outlier)
+        && (o.consecutive_errors, o.error_rate, o.latency) == (0, 0, None)
+    {
+        let problem = Problem::new("outlier looks at nothing, so nobody is ever ejected");
+        report.warning(place, problem.hint("set consecutive_errors, error_rate or latency, or take outlier out"));
+    }
+    if let (Some((table, Some(check))), Some(_)) = (&pool.health, &http.tls)
+        && matches!(check.kind, HealthKind::Http { .. })
+        && check.port.is_none()
+    {
+        let problem = Problem::new("the pool's backends speak TLS, and this check asks them in clear text");
+        report
+            .warning(table.place("type"), problem.hint("write type = \"https\", or port = with the one that is clear"));
     }
     let hashed = matches!(http.algorithm, HttpAlgorithm::Maglev | HttpAlgorithm::RingHash | HttpAlgorithm::SourceHash);
     if let (Some(place), false) = (pool.table.key_place("hash_on"), hashed) {

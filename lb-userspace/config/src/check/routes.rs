@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use lb_model::http::{HostPattern, Match, PathPattern, Segment};
+use lb_model::http::{HostPattern, Match, PathPattern, Piece, Segment, Target};
 use lb_model::{BackendAddress, Name};
 
 use super::Pools;
@@ -15,6 +15,7 @@ pub(super) fn check(draft: &Draft, pools: &Pools<'_>, report: &mut Report<'_>) {
     idle_listeners(draft, report);
     shadows(draft, report);
     draft.routes.iter().for_each(|route| covered(draft, route, report));
+    draft.routes.iter().for_each(|route| circle(draft, route, report));
     draft.routes.iter().for_each(|route| useless(route, report));
 }
 
@@ -72,6 +73,27 @@ fn covered(draft: &Draft, route: &DraftRoute, report: &mut Report<'_>) {
     };
     let problem = Problem::new(format!("no certificate of its listeners is for '{host}', so such requests get 421"));
     report.warning(table.place("host"), problem.hint("add the name to a [[listener.certificate]]"));
+}
+
+/// A redirect to the URL that was asked for.
+fn circle(draft: &Draft, route: &DraftRoute, report: &mut Report<'_>) {
+    let Some(Target::Redirect { to, .. }) = route.target() else { return };
+    let tls = match to.pieces.as_slice() {
+        [Piece::Literal(scheme), Piece::Host, Piece::Path, ..] if scheme == "https://" => true,
+        [Piece::Literal(scheme), Piece::Host, Piece::Path, ..] if scheme == "http://" => false,
+        _ => return,
+    };
+    let port = if tls { 443 } else { 80 };
+    let is_on = |name: &Name| route.listeners.is_empty() || route.listeners.iter().any(|l| l.value == *name);
+    let itself = draft.listeners.iter().find(|l| {
+        let same = l.table.is_written("certificate") == tls && l.listen.is_some_and(|a| a.port() == port);
+        same && l.name.as_ref().is_some_and(is_on)
+    });
+    let (Some(name), Some(table)) = (itself.and_then(|l| l.name.as_ref()), route.table.get::<Table>("redirect")) else {
+        return;
+    };
+    let problem = Problem::new(format!("on the listener '{name}' this redirects a URL to itself, without end"));
+    report.warning(table.place("to"), problem.hint("add listener = \"…\" with the listeners it is meant for"));
 }
 
 /// RFC 9525 §6.3: `*` of a certificate is one label.

@@ -80,6 +80,10 @@ pub(super) fn retry(t: &Table, report: &mut Report<'_>) -> Option<Retry> {
             Err(why) => report.error(place, Problem::new(why)),
         }
     }
+    if t.get::<i64>("attempts") == Some(0) && !on.is_empty() {
+        let problem = Problem::new("on does nothing with attempts = 0");
+        report.warning(t.place("on"), problem.hint("make attempts at least 1, or take on out"));
+    }
     Some(Retry { attempts: t.get::<i64>("attempts")?.try_into().ok()?, budget_percent: t.get("budget")?, on })
 }
 

@@ -7,7 +7,7 @@ mod rewrite;
 mod target;
 
 use lb_model::Name;
-use lb_model::http::{Match, Route};
+use lb_model::http::{Match, Route, Target};
 
 use super::host_name;
 use super::places::Places;
@@ -66,6 +66,10 @@ impl DraftRoute {
     /// It could be read which pools it sends requests to, if any.
     pub(crate) fn pools_are_known(&self) -> bool {
         !self.pools.is_empty() || ["redirect", "respond", "files"].iter().any(|key| self.table.is_written(key))
+    }
+
+    pub(crate) fn target(&self) -> Option<&Target> {
+        self.route.as_ref().map(|r| &r.target)
     }
 
     pub(super) fn into_route(self) -> Option<Route> {
