@@ -30,7 +30,7 @@ use crate::stored::Stored;
 pub struct Cache {
     pub(crate) policy: lb_model::http::Cache,
     pub(crate) store: Arc<Store>,
-    pub(crate) disk: Option<Disk>,
+    pub(crate) disk: Option<Arc<Disk>>,
 }
 
 /// What is to be done with a request.
@@ -160,12 +160,22 @@ impl Cache {
         }
     }
 
+    pub(crate) fn purge(&self, what: &What) -> u64 {
+        let gone = self.store.purge(what);
+        let key = match what {
+            What::Key(url) => Key::of_url(url),
+            _ => None,
+        };
+        let on_disk = key.zip(self.disk.as_ref()).is_some_and(|(key, disk)| disk.remove(&key));
+        gone.max(u64::from(on_disk))
+    }
+
     /// Stores a response in every tier.
     pub(crate) fn keep(&self, key: &Key, stored: &Arc<Stored>) {
         if self.store.insert(key, stored.clone()) {
             self.store.counters.stored.fetch_add(1, Ordering::Relaxed);
             if let Some(disk) = &self.disk {
-                disk.put(key, stored, self.store.ledger.id);
+                disk.put(key, stored, self.store.ledger.id());
             }
         }
     }

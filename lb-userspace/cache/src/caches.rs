@@ -2,13 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 
 use lb_model::Name;
 
 use crate::cache::Cache;
+use crate::disk::{Disk, opened};
 use crate::key::normal;
-use crate::ledger::{Ledger, What};
+use crate::ledger::What;
 use crate::store::Store;
 
 /// Sums over all caches.
@@ -39,7 +40,7 @@ pub enum Purge {
 /// A cache that is not what the configuration asks for; requests are served all the same.
 #[derive(Debug, thiserror::Error)]
 pub enum CacheError {
-    /// The disk tier is off until the next reload; memory works.
+    /// The disk tier is not in use; memory works.
     #[error("route '{route}': the disk cache {path} cannot be used: {why}")]
     Disk { route: Name, path: String, why: String },
 }
@@ -64,21 +65,30 @@ impl Caches {
     pub fn set(&self, caches: &[(Name, lb_model::http::Cache)]) -> Vec<CacheError> {
         let mut all = self.caches();
         let old = std::mem::take(&mut *all);
+        let mut opening = Vec::new();
         for (name, policy) in caches {
-            let cache = match old.get(name) {
+            let before = old.get(name);
+            let cache = match before {
                 Some(cache) if cache.policy == *policy => cache.clone(),
-                Some(cache) => {
-                    cache.store.resize(policy.max_size);
-                    Arc::new(Cache { policy: policy.clone(), store: cache.store.clone(), disk: None })
-                }
-                None => {
-                    let store = Store::new(policy.max_size, policy.max_object, Ledger::default());
-                    Arc::new(Cache { policy: policy.clone(), store: Arc::new(store), disk: None })
+                _ => {
+                    let cache = changed(before, policy, |told| opening.push((name.clone(), policy, told)));
+                    Arc::new(cache)
                 }
             };
             all.insert(name.clone(), cache);
         }
-        Vec::new()
+        drop(all);
+        let failed = opening.into_iter().filter_map(|(route, policy, told)| {
+            let path = policy.disk.as_ref()?.path.display().to_string();
+            opened(&told).err().map(|why| CacheError::Disk { route, path, why })
+        });
+        failed.collect()
+    }
+
+    /// Writes what disk tiers still have in memory: at the end of the process. Blocks, at most two seconds for each.
+    pub fn close(&self) {
+        let caches: Vec<Arc<Cache>> = self.caches().values().cloned().collect();
+        caches.iter().filter_map(|cache| cache.disk.as_ref()).for_each(|disk| disk.close());
     }
 
     #[must_use]
@@ -102,7 +112,8 @@ impl Caches {
         sum
     }
 
-    /// How many stored responses went. A URL that is none purges nothing.
+    /// How many stored responses went: all in memory, and of those on disk only the one that a key names is counted,
+    /// though all go. A URL that is none purges nothing.
     pub fn purge(&self, what: &Purge) -> u64 {
         let what = match what {
             Purge::Key(url) => normal(url).map(What::Key),
@@ -112,6 +123,28 @@ impl Caches {
         };
         let Some(what) = what else { return 0 };
         let caches: Vec<Arc<Cache>> = self.caches().values().cloned().collect();
-        caches.iter().map(|cache| cache.store.purge(&what)).sum()
+        caches.iter().map(|cache| cache.purge(&what)).sum()
     }
+}
+
+type Told = mpsc::Receiver<Result<(), String>>;
+
+/// A cache under new rules, with what the old one had.
+fn changed(before: Option<&Arc<Cache>>, policy: &lb_model::http::Cache, opening: impl FnOnce(Told)) -> Cache {
+    let store = match before {
+        Some(cache) => cache.store.clone(),
+        None => Arc::new(Store::new(policy.max_size, policy.max_object)),
+    };
+    store.resize(policy.max_size);
+    let same = before.filter(|c| c.policy.disk == policy.disk && c.policy.max_object == policy.max_object);
+    let disk = match (same, &policy.disk) {
+        (Some(cache), _) => cache.disk.clone(),
+        (None, Some(config)) => {
+            let (disk, told) = Disk::start(config, policy.max_object, &store);
+            opening(told);
+            Some(disk)
+        }
+        (None, None) => None,
+    };
+    Cache { policy: policy.clone(), store, disk }
 }

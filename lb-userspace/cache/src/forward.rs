@@ -1,7 +1,6 @@
 //! The way to the backend: one request for all who ask the same, validation, and the body kept as it comes.
 
 use std::future::Future;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -16,10 +15,11 @@ use tokio::sync::oneshot;
 use crate::answer::{Client, answer, filling, judged, passed};
 use crate::cache::{Cache, allowed};
 use crate::directives::Directives;
-use crate::fill::{Fill, Pace};
+use crate::fill::Fill;
 use crate::flight::{Flight, Flights, Join, Landed, Landing};
 use crate::key::Key;
 use crate::outcome::{FetchFailed, Outcome};
+use crate::pump::Pump;
 use crate::rules::{Trip, confirms, freshened, storable, validatable};
 use crate::status::{Forward, Mark};
 use crate::store::with_body;
@@ -355,62 +355,4 @@ fn lost() -> Response<Body> {
     *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
     response.extensions_mut().insert(FetchFailed(Refusal::ShuttingDown));
     passed(response, &Mark::forward(Forward::Miss), Outcome::Miss)
-}
-
-/// Moves a backend's body into a [`Fill`], and the whole into the cache.
-struct Pump {
-    cache: Arc<Cache>,
-    key: Key,
-    fill: Arc<Fill>,
-    landing: Option<Landing>,
-    background: bool,
-    stored: bool,
-}
-
-impl Drop for Pump {
-    fn drop(&mut self) {
-        self.fill.broken();
-    }
-}
-
-impl Pump {
-    async fn run(mut self, mut body: Body) {
-        let mut trailers = None;
-        while let Some(frame) = std::future::poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await {
-            let Ok(frame) = frame else { return };
-            match frame.into_data() {
-                Ok(chunk) if chunk.is_empty() => {}
-                Ok(chunk) => {
-                    let complete = self.fill.push(chunk, self.cache.policy.max_object);
-                    if complete && body.is_end_stream() {
-                        break;
-                    }
-                    if complete {
-                        self.store();
-                    }
-                    self.fill.wake();
-                    if self.fill.is_passing() {
-                        self.landing = None;
-                    }
-                    match self.fill.pace(self.background) {
-                        Pace::On => {}
-                        Pace::Wait => std::future::poll_fn(|cx| self.fill.poll_room(cx)).await,
-                        Pace::Stop => return,
-                    }
-                }
-                Err(frame) => trailers = frame.into_trailers().ok(),
-            }
-        }
-        self.store();
-        self.fill.end(trailers);
-    }
-
-    /// Before readers hear of the end, so that whoever asks again then finds it.
-    fn store(&mut self) {
-        if let Some(body) = self.fill.whole()
-            && !std::mem::replace(&mut self.stored, true)
-        {
-            self.cache.keep(&self.key, &with_body(&self.fill.head, body));
-        }
-    }
 }

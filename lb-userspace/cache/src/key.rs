@@ -30,9 +30,7 @@ pub(crate) struct Lookup<'a> {
 
 impl<'a> Lookup<'a> {
     pub(crate) fn new(key: CacheKey<'a>) -> Self {
-        let mut hasher = SEED.build_hasher();
-        (key.scheme, key.authority, key.path, key.query).hash(&mut hasher);
-        Self { key, hash: hasher.finish() }
+        Self { key, hash: SEED.hash_one((key.scheme, key.authority, key.path, key.query)) }
     }
     pub(crate) fn to_key(self) -> Key {
         let CacheKey { scheme, authority, path, query } = self.key;

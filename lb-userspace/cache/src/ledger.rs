@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
@@ -44,8 +45,7 @@ struct State {
 /// matches it.
 #[derive(Debug, Default)]
 pub(crate) struct Ledger {
-    /// Tells this journal from one that was lost: what is on disk belongs to one of them.
-    pub(crate) id: u64,
+    id: AtomicU64,
     state: Mutex<State>,
 }
 
@@ -100,35 +100,31 @@ impl State {
 }
 
 impl Ledger {
-    /// With the journal in this file; made if it is not there.
+    /// Goes on with the journal in this file, made if it is not there. What was purged so far counts as purged after all
+    /// that the journal has.
     ///
     /// # Errors
     /// Of reading and writing it.
-    pub(crate) fn open(path: &Path, fresh_id: u64) -> io::Result<Self> {
-        let text = match std::fs::read_to_string(path) {
-            Ok(text) => text,
-            Err(e) if e.kind() == io::ErrorKind::NotFound => String::new(),
-            // Not text: begun anew under another id, so that nothing stored under the old one is used.
-            Err(e) if e.kind() == io::ErrorKind::InvalidData => String::new(),
-            Err(e) => return Err(e),
-        };
-        let mut state = State::default();
-        let mut lines = text.lines();
-        let id = lines.next().and_then(|l| l.parse::<u64>().ok());
-        let complete = text.ends_with('\n');
-        let mut lines = lines.peekable();
-        let mut sound = id.is_some();
-        while let Some(line) = lines.next() {
-            match serde_json::from_str::<Line>(line) {
-                Ok(line) => state.note(&line.what, line.at),
-                // The last line of a write that was cut short: nobody was told that it was done.
-                Err(_) if lines.peek().is_none() && !complete => {}
-                Err(_) => sound = false,
-            }
+    pub(crate) fn attach(&self, path: &Path, fresh_id: u64) -> io::Result<()> {
+        let (read, id) = read(path)?;
+        let mut state = self.state();
+        let mut all = read;
+        let late = state.lines();
+        let at = all.now.max(state.now) + 1;
+        for line in late.iter().filter(|line| line.at > 0) {
+            all.note(&line.what, at);
         }
-        let id = id.filter(|_| sound).unwrap_or(fresh_id);
-        state.journal = Some((path.to_owned(), write_anew(path, id, &state)?));
-        Ok(Self { id, state: Mutex::new(state) })
+        all.now = at;
+        let id = id.unwrap_or(fresh_id);
+        all.journal = Some((path.to_owned(), write_anew(path, id, &all)?));
+        *state = all;
+        self.id.store(id, Ordering::Release);
+        Ok(())
+    }
+
+    /// Tells this journal from one that was lost: what is on disk belongs to one of them.
+    pub(crate) fn id(&self) -> u64 {
+        self.id.load(Ordering::Acquire)
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -148,17 +144,23 @@ impl Ledger {
         let shortened = state.shorten();
         let Some((path, mut file)) = state.journal.take() else { return };
         let written = if shortened {
-            write_anew(&path, self.id, &state).map(|new| file = new)
+            write_anew(&path, self.id(), &state).map(|new| file = new)
         } else {
             let line = serde_json::to_string(&Line { at, what }).unwrap_or_default();
-            file.write_all(format!("{line}\n").as_bytes()).and_then(|()| if sure { file.sync_data() } else { Ok(()) })
+            file.write_all(format!("{line}\n").as_bytes())
         };
+        let mut to_sync = (sure && written.is_ok()).then(|| file.try_clone());
         if let Err(e) = written {
             // Without a journal nothing from this disk may be trusted at the next start.
             tracing::error!(path = %path.display(), error = %e, "the cache's journal of purges cannot be written");
             let _ = std::fs::remove_file(&path);
         }
         state.journal = Some((path, file));
+        drop(state);
+        // Without the lock: requests look things up meanwhile.
+        if let Some(Err(e)) = to_sync.take().map(|file| file.and_then(|f| f.sync_data())) {
+            tracing::error!(error = %e, "a purge may not survive a loss of power");
+        }
     }
 
     /// Was this purged after it was asked for?
@@ -172,6 +174,28 @@ impl Ledger {
             || tags.iter().any(|t| state.tags.get(&**t).is_some_and(|at| *at > born))
             || state.prefixes.iter().any(|(p, at)| *at > born && url.starts_with(p.as_str()))
     }
+}
+
+/// A journal's contents and its id; without one if it is not whole, so that nothing stored under the old one is used.
+fn read(path: &Path) -> io::Result<(State, Option<u64>)> {
+    let text = match std::fs::read_to_string(path) {
+        Ok(text) => text,
+        Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::InvalidData) => String::new(),
+        Err(e) => return Err(e),
+    };
+    let mut state = State::default();
+    let mut lines = text.lines().peekable();
+    let id = lines.next().and_then(|l| l.parse::<u64>().ok());
+    let mut sound = id.is_some();
+    while let Some(line) = lines.next() {
+        match serde_json::from_str::<Line>(line) {
+            Ok(line) => state.note(&line.what, line.at),
+            // The last line of a write that was cut short: nobody was told that it was done.
+            Err(_) if lines.peek().is_none() && !text.ends_with('\n') => {}
+            Err(_) => sound = false,
+        }
+    }
+    Ok((state, id.filter(|_| sound)))
 }
 
 fn write_anew(path: &Path, id: u64, state: &State) -> io::Result<File> {
@@ -214,15 +238,40 @@ mod tests {
     fn the_journal_survives_and_a_lost_one_has_another_id() {
         let dir = tempfile::tempdir().expect("a directory");
         let path = dir.path().join("purges");
-        let ledger = Ledger::open(&path, 7).expect("new");
+        let open = |id| {
+            let ledger = Ledger::default();
+            ledger.attach(&path, id).expect("a journal");
+            ledger
+        };
+        let ledger = open(7);
+        let born = ledger.now();
         ledger.purge(What::Key("http://a.test/".to_owned()), true);
-        let again = Ledger::open(&path, 8).expect("again");
-        assert_eq!((again.id, again.now()), (7, 1));
-        assert!(again.covers("http://a.test/", &[], 0));
+        let again = open(8);
+        assert_eq!(again.id(), 7);
+        assert!(again.covers("http://a.test/", &[], born));
+        assert!(!again.covers("http://a.test/", &[], again.now()));
         std::fs::write(&path, "7\n{\"at\":2,\"wh").expect("cut short");
-        assert_eq!(Ledger::open(&path, 8).expect("cut").id, 7);
+        assert_eq!(open(8).id(), 7);
         std::fs::write(&path, "7\nnonsense\n{\"at\":2,\"what\":\"all\"}\n").expect("broken");
-        assert_eq!(Ledger::open(&path, 8).expect("broken").id, 8);
+        assert_eq!(open(8).id(), 8);
+    }
+
+    #[test]
+    fn what_was_purged_before_the_journal_was_there_counts_as_later() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("purges");
+        let old = Ledger::default();
+        old.attach(&path, 7).expect("a journal");
+        for _ in 0..5 {
+            old.purge(What::Tag("x".to_owned()), false);
+        }
+        let on_disk = old.now();
+        let new = Ledger::default();
+        new.purge(What::Key("http://a.test/".to_owned()), true);
+        new.attach(&path, 8).expect("the same");
+        assert!(new.covers("http://a.test/", &[], on_disk));
+        assert!(!new.covers("http://b.test/", &tags(&["x"]), on_disk));
+        assert!(new.covers("http://b.test/", &tags(&["x"]), on_disk - 1));
     }
 
     #[test]

@@ -69,7 +69,7 @@ pub(crate) enum Found {
 }
 
 impl Store {
-    pub(crate) fn new(max_size: u64, max_object: u64, ledger: Ledger) -> Self {
+    pub(crate) fn new(max_size: u64, max_object: u64) -> Self {
         let counters = Arc::<Counters>::default();
         // Each shard has a part of the bytes: large enough for several of the largest objects.
         let shards = (max_size / max_object.max(1 << 16) / 4).clamp(1, 16);
@@ -84,7 +84,7 @@ impl Store {
             Ok(options) => Quick::with_options(options, Weigh, hasher, evictions),
             Err(_) => Quick::with(64, max_size, Weigh, hasher, evictions),
         };
-        Self { memory, writing: Mutex::new(()), flights: Arc::default(), ledger, counters }
+        Self { memory, writing: Mutex::new(()), flights: Arc::default(), ledger: Ledger::default(), counters }
     }
 
     pub(crate) fn resize(&self, max_size: u64) {
@@ -115,6 +115,11 @@ impl Store {
             return false;
         }
         true
+    }
+
+    /// Takes what was found on disk.
+    pub(crate) fn adopt(&self, key: &Key, stored: &Arc<Stored>) {
+        self.insert(key, stored.clone());
     }
 
     pub(crate) fn remove(&self, key: &Key) -> u64 {
@@ -159,4 +164,74 @@ impl Store {
 /// A body that is here as a whole.
 pub(crate) fn with_body(head: &Stored, body: Bytes) -> Arc<Stored> {
     Arc::new(Stored { body, ..head.clone() })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, SystemTime};
+
+    use http::header::ACCEPT_LANGUAGE;
+    use http::{HeaderValue, StatusCode};
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::fresh::{Life, Window};
+    use crate::key::CacheKey;
+
+    const CAPACITY: u64 = 100_000;
+
+    fn stored(language: &'static str, length: usize) -> Arc<Stored> {
+        let life = Life {
+            received: SystemTime::UNIX_EPOCH,
+            initial_age: Duration::ZERO,
+            lifetime: Duration::from_secs(60),
+            no_cache: false,
+            strict: false,
+            while_revalidate: Window::Never,
+            if_error: Window::Never,
+        };
+        Arc::new(Stored {
+            status: StatusCode::OK,
+            headers: HeaderMap::from_iter([(ACCEPT_LANGUAGE, HeaderValue::from_static("a field like any other"))]),
+            body: vec![0; length].into(),
+            life,
+            selects: vec![(ACCEPT_LANGUAGE, Some(Bytes::from_static(language.as_bytes())))],
+            tags: Vec::new(),
+            for_authorized: false,
+            born: 0,
+        })
+    }
+
+    fn key(n: u8) -> Key {
+        Lookup::new(CacheKey { scheme: "http", authority: "a.test", path: &format!("/{n}"), query: None }).to_key()
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+        #[test]
+        fn bytes_are_those_of_what_is_there_and_within_bounds(
+            steps in proptest::collection::vec((0_u8..40, 0_usize..3, 0_usize..20_000, any::<bool>()), 1..120)
+        ) {
+            let store = Store::new(CAPACITY, 20_000);
+            let mut put = 0;
+            let mut gone = 0;
+            for (n, language, length, insert) in steps {
+                if insert {
+                    prop_assert!(store.insert(&key(n), stored(["de", "en", "fr"][language], length)));
+                    put += 1;
+                } else {
+                    gone += store.remove(&key(n));
+                }
+                let (entries, bytes) = store.size();
+                let sum = store.memory.iter().map(|(key, group)| {
+                    let texts: u64 = group.variants.iter().map(|v| v.weight()).sum();
+                    texts + key.url.len() as u64
+                }).sum::<u64>();
+                prop_assert_eq!(bytes, sum);
+                prop_assert!(bytes <= CAPACITY);
+                // Some were replaced by a newer one for the same requests.
+                prop_assert!(entries + gone + store.counters.evicted.load(Ordering::Relaxed) <= put);
+            }
+        }
+    }
 }
