@@ -118,9 +118,8 @@ impl Drop for Client {
 /// Closes connections that are of no more use, whenever pools change and every few seconds.
 async fn tidy(lanes: Rc<Lanes>, mut changes: watch::Receiver<u64>) {
     loop {
-        match tokio::time::timeout(TIDY, changes.changed()).await {
-            Ok(Err(_)) => return,
-            Ok(Ok(())) | Err(_) => {}
+        if let Ok(Err(_)) = tokio::time::timeout(TIDY, changes.changed()).await {
+            return;
         }
         let all: Vec<Rc<Lane>> = lanes.0.borrow().values().cloned().collect();
         let now = clock::ticks(clock::now());

@@ -28,6 +28,16 @@ pub(crate) enum Exchange {
     H2(Share),
 }
 
+impl Exchange {
+    /// Nothing was sent over it before.
+    pub(crate) fn is_fresh(&self) -> bool {
+        match self {
+            Self::H1(h1) => h1.is_fresh(),
+            Self::H2(share) => share.1,
+        }
+    }
+}
+
 /// What must happen when the response's body has ended, and what must not if it does not end.
 #[derive(Debug)]
 pub(crate) struct Ending {

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use http::request::Parts;
 use http::{HeaderValue, Request, Response};
@@ -11,17 +11,17 @@ use hyper::body::Incoming;
 use lb_message::Body;
 use lb_model::http::{Outlier, Refusal};
 
-use crate::answer::{Answer, Failure, InFlight};
-use crate::backend::Ticket;
+use crate::answer::{Answer, Failure};
 use crate::client::{Client, Want};
 use crate::connect::{self, NoConnection};
 use crate::deadline::Deadline;
-use crate::download::{Download, Ending, Exchange, drain};
-use crate::head::{self, Verdict};
+use crate::download::Exchange;
+use crate::head;
 use crate::lane::Lane;
 use crate::link::Link;
 use crate::plan::PoolPlan;
 use crate::pool::{Chooser, Chosen, PoolHandle, Refused};
+use crate::respond::{Got, deadline_of};
 use crate::upload::{Outgoing, Upload};
 use crate::upstreams::Ask;
 use crate::{clock, sticky};
@@ -34,44 +34,43 @@ const ROOM_SOON: u32 = 1;
 const LONG_REST: u64 = 1_000_000;
 
 pub(crate) struct Run<'a> {
-    client: &'a Rc<Client>,
-    pool: &'a Arc<PoolHandle>,
-    want: &'a Want<'a>,
-    plan: Arc<PoolPlan>,
-    link: Arc<Link>,
-    head: Option<Parts>,
-    body: Option<Body>,
-    upload: Option<Rc<Upload>>,
+    pub(crate) client: &'a Rc<Client>,
+    pub(crate) pool: &'a Arc<PoolHandle>,
+    pub(crate) want: &'a Want<'a>,
+    pub(crate) plan: Arc<PoolPlan>,
+    pub(crate) link: Arc<Link>,
+    pub(crate) head: Option<Parts>,
+    pub(crate) body: Option<Body>,
+    pub(crate) upload: Option<Rc<Upload>>,
     /// The method may be sent twice (RFC 9110 §9.2.2).
-    idempotent: bool,
-    upgrade: Option<HeaderValue>,
-    start: Instant,
-    hash: u32,
-    token: Option<String>,
-    tried: Vec<u32>,
-    retries: u32,
+    pub(crate) idempotent: bool,
+    pub(crate) upgrade: Option<HeaderValue>,
+    pub(crate) start: Instant,
+    pub(crate) hash: u32,
+    pub(crate) token: Option<String>,
+    pub(crate) tried: Vec<u32>,
+    pub(crate) retries: u32,
+    /// When this try began.
+    pub(crate) begun: Instant,
+    /// A used connection failed already: the next failure is no accident.
+    pub(crate) stale_before: bool,
     /// The next connection must be a new one.
-    fresh: bool,
-    last: Option<SocketAddr>,
+    pub(crate) fresh: bool,
+    pub(crate) last: Option<SocketAddr>,
 }
 
 /// How a try ended without an answer.
-enum Broken {
+pub(crate) enum Broken {
     /// Nothing was sent.
     Never(NoConnection),
     /// The connection was stale, and the request came back whole.
     Unsent(Box<Parts>),
+    /// The backend says that it did nothing of it.
+    Unprocessed,
     /// It ended before a byte of an answer.
     Closed { stale: bool },
     /// Nothing more can be done.
     Final(Refusal, &'static str),
-}
-
-/// A response's head, and what it hangs on.
-struct Got {
-    response: Response<Incoming>,
-    exchange: Exchange,
-    at: Instant,
 }
 
 impl<'a> Run<'a> {
@@ -106,6 +105,8 @@ impl<'a> Run<'a> {
             upload: None,
             plan,
             start,
+            begun: start,
+            stale_before: false,
             hash,
             token,
             tried: Vec::new(),
@@ -115,11 +116,11 @@ impl<'a> Run<'a> {
         }
     }
 
-    fn rule(&self) -> Option<&Outlier> {
+    pub(crate) fn rule(&self) -> Option<&Outlier> {
         self.plan.http.outlier.as_ref()
     }
 
-    fn failure(&self, refusal: Refusal, detail: &'static str) -> Failure {
+    pub(crate) fn failure(&self, refusal: Refusal, detail: &'static str) -> Failure {
         let retry_after = match refusal {
             Refusal::NoBackend => Some(BACK_SOON),
             Refusal::QueueFull => Some(ROOM_SOON),
@@ -144,6 +145,7 @@ impl<'a> Run<'a> {
                     let status = got.response.status().as_u16();
                     if self.again_for(status) {
                         self.give_up(got, chosen, lane, deadline_of(self.client));
+                        self.begun = clock::now();
                         continue;
                     }
                     return self.finish(got, chosen, lane, deadline);
@@ -153,13 +155,14 @@ impl<'a> Run<'a> {
             let id = chosen.ticket.backend.id;
             drop(chosen);
             self.after(broken, id)?;
+            self.begun = clock::now();
         }
     }
 
     /// The head as the backends' protocol wants it.
     fn prepare(&mut self) -> Result<(), Failure> {
         let body = self.body.take().unwrap_or_default();
-        self.upload = Upload::new(body, self.idempotent);
+        self.upload = Upload::new(body, self.idempotent || self.link.is_h2());
         let empty = self.upload.is_none();
         let Some(head) = &mut self.head else { return Ok(()) };
         if !self.link.is_h2() {
@@ -177,55 +180,57 @@ impl<'a> Run<'a> {
 
     /// A place at a backend; waits for one if all are full and the pool has a queue.
     async fn place(&mut self, deadline: &Deadline) -> Result<Chosen, Failure> {
-        let chooser = Chooser { hash: self.hash, random: self.client.random(), token: self.token.as_deref() };
         // Who comes while others wait goes to the end.
         let queued = self.plan.http.max_requests > 0 && self.pool.waiting.is_busy();
-        let now = if self.retries == 0 && self.tried.is_empty() { self.start } else { clock::now() };
-        let refused = if queued {
-            Refused::Full
-        } else {
-            match self.pool.choose(&chooser, now, &self.tried) {
-                Ok(chosen) => return Ok(chosen),
-                Err(refused) => refused,
-            }
-        };
-        match refused {
-            Refused::Nobody => return Err(self.failure(Refusal::NoBackend, "no backend is available")),
-            Refused::AllTried => {
+        if !queued {
+            let mut chosen = self.choose();
+            if matches!(chosen, Err(Refused::AllTried)) {
                 // Only those that did answer, or did take the request, are asked twice.
                 self.tried.clear();
-                return match self.pool.choose(&chooser, now, &[]) {
-                    Ok(chosen) => Ok(chosen),
-                    Err(_) => Err(self.failure(Refusal::NoBackend, "no backend is available")),
-                };
+                chosen = self.choose();
             }
-            Refused::Full => {}
+            match chosen {
+                Ok(chosen) => return Ok(chosen),
+                Err(Refused::Full) => {}
+                Err(_) => return Err(self.failure(Refusal::NoBackend, "no backend is available")),
+            }
         }
         let full = self.failure(Refusal::QueueFull, "every backend has as many requests as it may have");
         let queue = self.plan.http.queue;
         let Some(place) = self.pool.waiting.join(queue.size) else { return Err(full) };
+        let chooser = self.chooser();
         let (pool, tried) = (self.pool, &self.tried);
         let wait = place.wait(|| pool.choose(&chooser, clock::now(), tried).ok());
         match deadline.watch(tokio::time::timeout(queue.timeout, wait)).await {
-            Some(Ok(chosen)) => Ok(chosen),
+            Some(Ok(chosen)) => {
+                self.begun = clock::now();
+                Ok(chosen)
+            }
             _ => Err(full),
         }
+    }
+
+    fn chooser(&self) -> Chooser<'_> {
+        Chooser { hash: self.hash, random: self.client.random(), token: self.token.as_deref() }
+    }
+
+    fn choose(&self) -> Result<Chosen, Refused> {
+        self.pool.choose(&self.chooser(), self.begun, &self.tried)
     }
 
     /// One try.
     async fn exchange(&mut self, lane: &Rc<Lane>, chosen: &Chosen, deadline: &Deadline) -> Result<Got, Broken> {
         let backend = &chosen.ticket.backend;
         let within = self.want.timeouts.connect;
-        let begun = clock::now();
-        let link = Arc::clone(&self.link);
+        let begun = self.begun;
         let ready = async {
-            if link.is_h2() {
-                return lane.share(&link, within).await.map(Exchange::H2);
+            if self.link.is_h2() {
+                return lane.share(&self.link, within).await.map(Exchange::H2);
             }
             if let Some(h1) = self.reusable(lane).await {
                 return Ok(Exchange::H1(h1));
             }
-            connect::h1(lane, &link, within).await.map(Exchange::H1)
+            connect::h1(lane, &self.link, within).await.map(Exchange::H1)
         };
         let mut exchange = match deadline.watch(ready).await {
             Some(Ok(exchange)) => exchange,
@@ -242,7 +247,7 @@ impl<'a> Run<'a> {
         };
         self.fresh = false;
         backend.requests.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-        let sent = clock::now();
+        let sent = if exchange.is_fresh() { clock::now() } else { begun };
         let result = self.send(&mut exchange, deadline).await;
         let now = clock::now();
         match result {
@@ -283,8 +288,8 @@ impl<'a> Run<'a> {
     }
 
     async fn send(&mut self, exchange: &mut Exchange, deadline: &Deadline) -> Result<Response<Incoming>, Broken> {
-        // Kept only if it could be sent again.
-        let head = if self.idempotent { self.head.clone() } else { self.head.take() };
+        // Kept only if it could be sent again; over HTTP/2 a backend may say of any request that it was not looked at.
+        let head = if self.idempotent || self.link.is_h2() { self.head.clone() } else { self.head.take() };
         let Some(head) = head else {
             return Err(Broken::Final(Refusal::Internal, "the request was already sent"));
         };
@@ -298,7 +303,8 @@ impl<'a> Run<'a> {
             }
             Exchange::H2(share) => {
                 let mut sender = share.0.sender.clone();
-                (deadline.watch(sender.try_send_request(request)).await, false, false)
+                let result = deadline.watch(sender.try_send_request(request)).await;
+                (result, !share.1 && sender.is_closed(), false)
             }
         };
         let mut error = match result {
@@ -318,137 +324,16 @@ impl<'a> Run<'a> {
             Broken::Final(Refusal::BadResponse, "the service's answer is not valid HTTP")
         } else if answered {
             Broken::Final(Refusal::BackendClosed, "the service broke off its answer")
+        } else if is_unprocessed(&error) {
+            Broken::Unprocessed
         } else {
-            Broken::Closed { stale }
+            Broken::Closed { stale: stale && !self.stale_before }
         })
-    }
-
-    /// Decides over another try.
-    fn after(&mut self, broken: Broken, backend: u32) -> Result<(), Failure> {
-        match broken {
-            Broken::Final(refusal, detail) => Err(self.failure(refusal, detail)),
-            Broken::Unsent(head) => {
-                // Bounded: the next connection is new, and a new one that is closed at once counts as a try.
-                let counted = self.fresh;
-                self.head = Some(*head);
-                self.fresh = true;
-                if counted && !self.may_retry() {
-                    return Err(self.failure(Refusal::BackendClosed, "the service closed the connection"));
-                }
-                Ok(())
-            }
-            Broken::Never(error) => {
-                self.tried.push(backend);
-                if self.has_other() && self.may_retry() {
-                    return Ok(());
-                }
-                Err(self.failure(error.refusal(), error.detail()))
-            }
-            Broken::Closed { stale } => {
-                let again = self.idempotent && self.upload.as_ref().is_none_or(|u| u.is_replayable());
-                if again && stale {
-                    self.fresh = true;
-                    return Ok(());
-                }
-                if again && self.may_retry() {
-                    self.tried.push(backend);
-                    self.fresh = true;
-                    return Ok(());
-                }
-                Err(self.failure(Refusal::BackendClosed, "the service closed the connection without an answer"))
-            }
-        }
-    }
-
-    /// Somebody who was not tried takes requests.
-    fn has_other(&self) -> bool {
-        let now = clock::now();
-        let current = self.pool.current(now, clock::ticks(now));
-        current.members.iter().any(|m| m.takes && !self.tried.contains(&m.backend.id))
-    }
-
-    fn may_retry(&mut self) -> bool {
-        let granted = self.retries < self.want.retry.attempts && self.want.budget.try_retry(clock::now());
-        self.retries += u32::from(granted);
-        granted
-    }
-
-    /// The status is one that the route tries again.
-    fn again_for(&mut self, status: u16) -> bool {
-        self.idempotent
-            && self.want.retry.on.iter().any(|range| range.contains(status))
-            && self.upload.as_ref().is_none_or(|u| u.is_replayable())
-            && self.may_retry()
-    }
-
-    /// Lets go of an answer that is not passed on.
-    fn give_up(&mut self, got: Got, chosen: Chosen, lane: Rc<Lane>, deadline: Deadline) {
-        self.tried.push(chosen.ticket.backend.id);
-        // The next try's body must not be taken for this one's.
-        let upload = self.upload.clone();
-        if let Ok(answer) = self.wrap(got, chosen.ticket, lane, deadline, upload) {
-            tokio::task::spawn_local(drain(answer.into_body()));
-        }
-    }
-
-    fn finish(mut self, got: Got, chosen: Chosen, lane: Rc<Lane>, deadline: Deadline) -> Result<Answer, Failure> {
-        let Chosen { ticket, token } = chosen;
-        let (at, backend) = (got.at, ticket.backend.address);
-        let upload = self.upload.take();
-        let response = self.wrap(got, ticket, lane, deadline, upload)?;
-        let set_cookie = self
-            .plan
-            .http
-            .sticky
-            .as_ref()
-            .zip(token)
-            .and_then(|(sticky, token)| sticky::set_cookie(sticky, &token, self.want.secure));
-        Ok(Answer { response, backend, retries: self.retries, elapsed_to_head: at - self.start, set_cookie })
-    }
-
-    /// Checks the head, and ties the body to all that hangs on its end.
-    fn wrap(
-        &self,
-        got: Got,
-        ticket: Ticket,
-        lane: Rc<Lane>,
-        deadline: Deadline,
-        upload: Option<Rc<Upload>>,
-    ) -> Result<Response<Body>, Failure> {
-        let (mut parts, incoming) = got.response.into_parts();
-        let h2 = matches!(got.exchange, Exchange::H2(_));
-        let verdict = head::check(&mut parts, h2, self.upgrade.as_ref());
-        if let Verdict::Bad(detail) = verdict {
-            ticket.backend.judge(self.rule(), true, Duration::ZERO, got.at);
-            return Err(self.failure(Refusal::BadResponse, detail));
-        }
-        if parts.status == http::StatusCode::SWITCHING_PROTOCOLS {
-            if let Exchange::H1(mut h1) = got.exchange {
-                // The connection is the tunnel's now.
-                h1.at_rest = true;
-            }
-            parts.extensions.insert(InFlight(Arc::new(ticket)));
-            return Ok(Response::from_parts(parts, Body::Empty));
-        }
-        let ending = Ending { ticket, exchange: got.exchange, lane, upload, reusable: verdict == Verdict::Fine };
-        if hyper::body::Body::is_end_stream(&incoming) {
-            ending.finish();
-            return Ok(Response::from_parts(parts, Body::Empty));
-        }
-        let download = Download {
-            incoming,
-            ending: Some(ending),
-            deadline,
-            idle: self.want.timeouts.idle,
-            grpc: head::is_grpc(&parts.headers),
-            plan: Arc::clone(&self.plan),
-            armed: false,
-        };
-        Ok(Response::from_parts(parts, Body::boxed(download)))
     }
 }
 
-/// A deadline of its own for an answer that is let go.
-fn deadline_of(client: &Client) -> Deadline {
-    client.deadlines.set(u64::MAX)
+/// RFC 9113 §8.7: a stream that was refused, or that a GOAWAY left out, was not processed.
+fn is_unprocessed(error: &hyper::Error) -> bool {
+    let h2 = std::error::Error::source(error).and_then(|e| e.downcast_ref::<h2::Error>());
+    h2.is_some_and(|e| e.is_remote() && (e.is_go_away() || e.reason() == Some(h2::Reason::REFUSED_STREAM)))
 }

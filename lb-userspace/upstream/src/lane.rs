@@ -85,24 +85,25 @@ pub(crate) struct H2 {
     pub(crate) sender: http2::SendRequest<Outgoing>,
     link: u64,
     active: Cell<usize>,
+    used: Cell<bool>,
     /// Streams that the backend allows.
     pub(crate) limit: Rc<Cell<usize>>,
 }
 
 impl H2 {
     pub(crate) fn new(sender: http2::SendRequest<Outgoing>, link: u64) -> Self {
-        Self { sender, link, active: Cell::new(0), limit: Rc::new(Cell::new(MOST_STREAMS)) }
+        Self { sender, link, active: Cell::new(0), used: Cell::new(false), limit: Rc::new(Cell::new(MOST_STREAMS)) }
     }
 }
 
-/// One request's part in an HTTP/2 connection.
+/// One request's part in an HTTP/2 connection, and whether it is the first.
 #[derive(Debug)]
-pub(crate) struct Share(pub(crate) Rc<H2>);
+pub(crate) struct Share(pub(crate) Rc<H2>, pub(crate) bool);
 
 impl Share {
     fn of(h2: &Rc<H2>) -> Self {
         h2.active.set(h2.active.get() + 1);
-        Self(Rc::clone(h2))
+        Self(Rc::clone(h2), !h2.used.replace(true))
     }
 }
 

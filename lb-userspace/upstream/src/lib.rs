@@ -21,6 +21,8 @@ mod pool;
 mod published;
 mod queue;
 mod ramp;
+mod respond;
+mod retry;
 mod sticky;
 mod stream;
 mod trailers;

@@ -35,10 +35,12 @@ impl fmt::Debug for Secret {
     }
 }
 
+type Ready = (Arc<PoolHandle>, Arc<PoolPlan>, Arc<Link>);
+
 /// Pools that can be put in force: every file is read, every table built.
 #[derive(Debug)]
 pub struct Prepared {
-    pools: BTreeMap<Name, (Arc<PoolHandle>, Arc<PoolPlan>, Arc<Link>)>,
+    pools: BTreeMap<Name, Ready>,
 }
 
 impl Prepared {

@@ -241,3 +241,62 @@ fn a_backend_that_does_not_speak_http2_is_a_tls_failure() {
         assert_eq!(world.send(get()).await.expect_err("no h2").refusal, Refusal::BackendTls);
     });
 }
+
+#[test]
+fn what_the_backend_did_not_look_at_is_sent_again_whatever_the_method() {
+    worker(async {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let address = listener.local_addr().expect("an address");
+        tokio::spawn(async move {
+            let (tcp, _) = listener.accept().await.expect("a connection");
+            let mut connection = h2::server::handshake(tcp).await.expect("HTTP/2");
+            let mut n = 0;
+            while let Some(Ok((request, mut respond))) = connection.accept().await {
+                n += 1;
+                if n == 1 {
+                    respond.send_reset(h2::Reason::REFUSED_STREAM);
+                } else if request.uri().path() == "/cancel" {
+                    respond.send_reset(h2::Reason::CANCEL);
+                } else {
+                    respond.send_response(Response::new(()), true).expect("sent");
+                }
+            }
+        });
+        let world = World::new(h2c(), vec![member(address)]);
+        let answer = world.send(post("pay")).await.expect("an answer");
+        assert_eq!((answer.response.status().as_u16(), answer.retries), (200, 1));
+        let mut request = post("pay");
+        *request.uri_mut() = "/cancel".parse().expect("a path");
+        let failure = world.send(request).await.expect_err("not sent again");
+        assert_eq!((failure.refusal, failure.retries), (Refusal::BackendClosed, 0));
+    });
+}
+
+#[test]
+fn a_connection_that_died_at_rest_is_replaced() {
+    worker(async {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let address = listener.local_addr().expect("an address");
+        tokio::spawn(async move {
+            loop {
+                // Each connection answers one request and dies at the second.
+                let (tcp, _) = listener.accept().await.expect("a connection");
+                let mut connection = h2::server::handshake(tcp).await.expect("HTTP/2");
+                let mut n = 0;
+                while let Some(Ok((_, mut respond))) = connection.accept().await {
+                    n += 1;
+                    if n == 2 {
+                        break;
+                    }
+                    respond.send_response(Response::new(()), true).expect("sent");
+                }
+            }
+        });
+        let mut world = World::new(h2c(), vec![member(address)]);
+        world.route.retry.attempts = 0;
+        for _ in 0..5 {
+            let answer = world.send(get()).await.expect("an answer");
+            assert_eq!((answer.response.status().as_u16(), answer.retries), (200, 0));
+        }
+    });
+}

@@ -60,7 +60,7 @@ impl Server {
                 connections.fetch_add(1, SeqCst);
                 let (requests, script, closed) = (Arc::clone(&requests), Arc::clone(&script), Arc::clone(&closed));
                 thread::spawn(move || {
-                    if serve(stream, &*requests, &*script) {
+                    if serve(stream, &requests, &*script) {
                         closed.fetch_add(1, SeqCst);
                     }
                 });
