@@ -38,7 +38,10 @@ impl Lifecycle<Key, Arc<Group>> for Evictions {
     type RequestState = ();
     fn begin_request(&self) {}
     fn on_evict(&self, (): &mut (), _: Key, group: Arc<Group>) {
-        self.0.evicted.fetch_add(group.variants.len() as u64, Ordering::Relaxed);
+        // `quick_cache` calls this for values that are replaced, too.
+        if !group.replaced.load(Ordering::Relaxed) {
+            self.0.evicted.fetch_add(group.variants.len() as u64, Ordering::Relaxed);
+        }
     }
 }
 
@@ -106,6 +109,7 @@ impl Store {
     pub(crate) fn insert(&self, key: &Key, stored: Arc<Stored>) -> bool {
         let writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
         let old = self.memory.peek(key).unwrap_or_default();
+        old.replaced.store(true, Ordering::Relaxed);
         let (tags, born) = (stored.tags.clone(), stored.born);
         self.memory.insert(key.clone(), Arc::new(old.with(&key.url, stored)));
         drop(writing);

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use bytes::Bytes;
 use http::header::{ACCEPT_ENCODING, AGE};
@@ -79,11 +80,13 @@ pub(crate) fn selecting<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option
 }
 
 /// What is stored for one URL.
-#[derive(Clone, Debug, Default)]
+#[derive(Debug, Default)]
 pub(crate) struct Group {
     /// The newest first: of several that fit, it is used (§4.1).
     pub(crate) variants: Vec<Arc<Stored>>,
     pub(crate) weight: u64,
+    /// Another one is in its place: it is not evicted.
+    pub(crate) replaced: AtomicBool,
 }
 
 impl Group {
@@ -99,7 +102,7 @@ impl Group {
 
     pub(crate) fn of(url: &str, variants: Vec<Arc<Stored>>) -> Self {
         let weight = url.len() as u64 + variants.iter().map(|v| v.weight()).sum::<u64>();
-        Self { variants, weight }
+        Self { variants, weight, replaced: AtomicBool::new(false) }
     }
 }
 
