@@ -1,6 +1,6 @@
 //! A new connection to a backend: TCP, TLS, the protocol's beginning.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -49,21 +49,28 @@ impl NoConnection {
     pub(crate) const fn detail(self) -> &'static str {
         match self {
             Self::Failed => "the connection was refused or the service is out of reach",
-            Self::Forbidden => "the name of the service leads to a link-local address",
+            Self::Forbidden => "the name of the service leads to an address that is not allowed",
             Self::TimedOut => "the connection was not made in time",
             Self::Tls => "the TLS handshake failed",
         }
     }
 }
 
-/// Link-local addresses are where clouds keep their secrets; a name must not lead there.
+/// Where clouds answer questions about a machine's secrets, beside link-local addresses: Alibaba, Azure, AWS.
+const METADATA: [IpAddr; 3] = [
+    IpAddr::V4(Ipv4Addr::new(100, 100, 100, 200)),
+    IpAddr::V4(Ipv4Addr::new(168, 63, 129, 16)),
+    IpAddr::V6(Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254)),
+];
+
+/// A name must not lead to a metadata service; an address that the operator wrote may.
 fn is_forbidden(configured: &BackendAddress, address: SocketAddr) -> bool {
-    let named = matches!(configured, BackendAddress::Host { .. });
-    named
-        && match address.ip().to_canonical() {
-            IpAddr::V4(ip) => ip.is_link_local(),
-            IpAddr::V6(ip) => ip.is_unicast_link_local(),
-        }
+    let ip = address.ip().to_canonical();
+    let link_local = match ip {
+        IpAddr::V4(ip) => ip.is_link_local(),
+        IpAddr::V6(ip) => ip.is_unicast_link_local(),
+    };
+    matches!(configured, BackendAddress::Host { .. }) && (link_local || METADATA.contains(&ip))
 }
 
 async fn transport(backend: &Backend, link: &Link, within: Duration) -> Result<Transport, NoConnection> {
@@ -188,7 +195,7 @@ mod tests {
     #[test]
     fn names_do_not_lead_to_link_local_addresses() {
         let name: BackendAddress = "metadata.example:80".parse().expect("an address");
-        for s in ["169.254.169.254:80", "[fe80::1]:80", "[::ffff:169.254.169.254]:80"] {
+        for s in ["169.254.169.254:80", "[fe80::1]:80", "[::ffff:169.254.169.254]:80", "[fd00:ec2::254]:80"] {
             let address: SocketAddr = s.parse().expect("an address");
             assert!(is_forbidden(&name, address), "{s}");
             assert!(!is_forbidden(&address.into(), address), "written by the operator: {s}");

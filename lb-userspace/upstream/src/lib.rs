@@ -2,6 +2,10 @@
 //!
 //! [`Upstreams`] is shared by all workers and holds what is one for the process: pools as published, what is known of each
 //! backend, counts. A [`Client`] belongs to one worker and holds its connections.
+//!
+//! A request's way: `exchange` (its tries) → `pool` and `published` (a place at a backend: `sticky`, `queue`) → `lane` and
+//! `connect` (a connection) → `upload` (its body) → `head` and `respond` (the answer's head) → `download` (the answer's
+//! body), or `retry`. What an answer says of its backend goes to `backend` and `outlier`.
 #![forbid(unsafe_code)]
 
 mod answer;
