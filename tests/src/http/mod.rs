@@ -11,3 +11,4 @@ pub mod proxy;
 pub mod scene;
 pub mod stream;
 pub mod tls;
+pub mod venv;

@@ -110,13 +110,33 @@ impl Scene {
     /// # Errors
     /// If any of that is not so.
     pub fn refuses(&self, bytes: impl AsRef<[u8]>, status: u16, reason: &str) -> Result<()> {
+        self.declines(bytes, status, reason, |client| {
+            let (end, rest) = client.ended(Duration::from_secs(5)).context("after a refusal")?;
+            ensure!(rest.is_empty(), "after the refusal came {:?} ({end:?})", String::from_utf8_lossy(&rest));
+            ensure!(end == End::Closed, "the refusal was followed by a reset, which may overtake it");
+            Ok(())
+        })
+    }
+
+    /// The same, but the connection may go on, for what was read was well-formed.
+    ///
+    /// # Errors
+    /// If any of that is not so.
+    pub fn refuses_alone(&self, bytes: impl AsRef<[u8]>, status: u16, reason: &str) -> Result<()> {
+        self.declines(bytes, status, reason, |_| Ok(()))
+    }
+
+    fn declines(
+        &self,
+        bytes: impl AsRef<[u8]>,
+        status: u16,
+        reason: &str,
+        then: impl FnOnce(&mut Client) -> Result<()>,
+    ) -> Result<()> {
         let before = self.backend.count();
         let mut client = self.client()?;
-        let answer = client.ask(bytes)?;
-        answer.is_refusal(status, reason)?;
-        let (end, rest) = client.ended(Duration::from_secs(5)).context("after a refusal")?;
-        ensure!(rest.is_empty(), "after the refusal came {:?} ({end:?})", String::from_utf8_lossy(&rest));
-        ensure!(end == End::Closed, "the refusal was followed by a reset, which may overtake it");
+        client.ask(bytes)?.is_refusal(status, reason)?;
+        then(&mut client)?;
         ensure!(self.backend.count() == before, "the backend saw {:?}", self.backend.seen()[before..].first());
         let control = self.get("/control")?;
         ensure!(control.status == 200, "a good request got {}", control.status);

@@ -78,8 +78,10 @@ fn counts_are_kept_and_a_reload_keeps_all() -> Result<()> {
     ensure!(stats["hits"] == 2 && stats["misses"] == 1 && stats["stored"] == 1 && stats["entries"] == 1, "{stats}");
     ensure!(stats["bytes"].as_u64().is_some_and(|b| b > 0) && stats["evicted"] == 0, "{stats}");
     let lines = caching.proxy.access_lines(3)?;
-    let words: Vec<&str> = lines.iter().filter_map(|l| l["cache"].as_str()).collect();
-    ensure!(words == ["miss", "hit", "hit"], "{words:?}");
+    // Workers write their lines in no common order.
+    let mut words: Vec<&str> = lines.iter().filter_map(|l| l["cache"].as_str()).collect();
+    words.sort_unstable();
+    ensure!(words == ["hit", "hit", "miss"], "{words:?}");
     Ok(())
 }
 
@@ -104,7 +106,8 @@ fn an_old_answer_is_validated_and_a_client_may_validate() -> Result<()> {
         "{:?}",
         caching.backend.seen()
     );
-    ensure!(caching.proxy.access_lines(3)?[2]["cache"] == "revalidated", "{:?}", caching.proxy.access()?);
+    let lines = caching.proxy.access_lines(3)?;
+    ensure!(lines.iter().any(|l| l["cache"] == "revalidated"), "{lines:?}");
     ensure!(status(&caching.get("/", "")?) == "lb; hit" && caching.backend.count() == 2, "not fresh again");
     Ok(())
 }

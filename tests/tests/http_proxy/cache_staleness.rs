@@ -32,7 +32,7 @@ fn a_stale_answer_is_given_while_a_new_one_is_fetched() -> Result<()> {
     ensure!(stale.text() == "0", "waited for the new one: {stale:?}");
     clock::until("the new one", Duration::from_secs(5), || Ok((scene.get("/")?.text() == "1").then_some(())))?;
     let lines = scene.proxy.access_lines(2)?;
-    ensure!(lines[1]["cache"] == "stale", "{}", lines[1]);
+    ensure!(lines.iter().any(|l| l["cache"] == "stale"), "{lines:?}");
     Ok(())
 }
 

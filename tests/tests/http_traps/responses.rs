@@ -149,8 +149,11 @@ fn row_20_a_body_cut_short_is_seen_to_be() -> Result<()> {
         ],
         |bytes| {
             let scene = Scene::answering(move |_| Reply::raw(bytes).then(lb_tests::http::backend::Then::Close))?;
-            let answer = scene.get("/")?;
-            ensure!(answer.cut || answer.status == 502, "a cut body looks whole: {answer:?}");
+            // The connection may end before a byte of it, too.
+            if let Ok(answer) = scene.get("/") {
+                ensure!(answer.cut || answer.status == 502, "a cut body looks whole: {answer:?}");
+            }
+            ensure!(scene.backend.count() == 1, "the backend was asked {} times", scene.backend.count());
             Ok(())
         },
     )
