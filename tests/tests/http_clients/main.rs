@@ -1,4 +1,4 @@
-//! Real clients through the proxy: curl, Chromium, gRPC by tonic, WebSockets by Python; no privilege needed.
+//! Real clients through the proxy: curl, Chromium, gRPC by tonic, WebSockets by Python (`cargo xtask setup` has them).
 
 mod browser;
 mod curl;

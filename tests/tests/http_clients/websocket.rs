@@ -60,7 +60,7 @@ asyncio.run(asyncio.wait_for(main(*sys.argv[1:]), 40))
 
 #[test]
 fn frames_of_all_sizes_pass_over_tls_and_in_clear_text() -> Result<()> {
-    let python = venv::python("websockets")?;
+    let python = venv::python("websockets-16.1.1")?;
     let mut server = Command::new(&python).args(["-c", SERVER]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
     let input = server.stdin.take();
     let mut line = String::new();

@@ -1,8 +1,8 @@
 //! `cargo xtask setup`: installs what is missing, or names the commands that would.
 
 mod apt;
-mod authority;
 mod bpf_linker;
+mod python;
 mod rust_src;
 
 use std::process::ExitCode;
@@ -23,11 +23,14 @@ pub(crate) enum Scope {
 }
 
 /// A program (or a file, by its path), the Debian package it comes in, and from which scope on it is needed.
-const PROGRAMS: [(&str, &str, Scope); 11] = [
+const PROGRAMS: [(&str, &str, Scope); 14] = [
     ("ip", "iproute2", Scope::Lab),
     ("ethtool", "ethtool", Scope::Lab),
     ("nft", "nftables", Scope::Lab),
     ("curl", "curl", Scope::Lab),
+    ("chromium", "chromium", Scope::Lab),
+    ("openssl", "openssl", Scope::Lab),
+    ("python3", "python3-venv", Scope::Lab),
     ("nsenter", "util-linux", Scope::Lab),
     ("taskset", "util-linux", Scope::Bench),
     ("haproxy", "haproxy", Scope::Bench),
@@ -98,8 +101,8 @@ fn missing(scope: Scope) -> Vec<Missing> {
     if linker {
         missing.push(bpf_linker::missing());
     }
-    if scope >= Scope::Lab && authority::is_missing() {
-        missing.push(authority::missing());
+    if scope >= Scope::Lab {
+        missing.extend(python::missing());
     }
     missing
 }
