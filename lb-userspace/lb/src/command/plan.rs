@@ -27,7 +27,9 @@ pub(crate) fn plan(args: &Plan, global: &Global) -> Outcome {
     let config = std::fs::read_to_string(&args.config)
         .with_context(|| format!("cannot read {}", args.config.display()))
         .map_err(Failure::Wrong)?;
-    let request = PlanRequest { config, file: args.config.display().to_string() };
+    // Relative paths in it begin at its directory, and the daemon stands in another.
+    let file = std::path::absolute(&args.config).unwrap_or_else(|_| args.config.clone());
+    let request = PlanRequest { config, file: file.display().to_string() };
     daemon::converse(|| async {
         let daemon = daemon::connect(global.socket.as_deref()).await?;
         let plan: PlanDoc = match daemon.post("/v1/plan", &request).await {
