@@ -132,15 +132,14 @@ type Told = mpsc::Receiver<Result<(), String>>;
 /// A cache under new rules, with what the old one had.
 fn changed(before: Option<&Arc<Cache>>, policy: &lb_model::http::Cache, opening: impl FnOnce(Told)) -> Cache {
     let store = match before {
-        Some(cache) => cache.store.clone(),
+        Some(cache) => cache.store.resized(policy.max_size, policy.max_object),
         None => Arc::new(Store::new(policy.max_size, policy.max_object)),
     };
-    store.resize(policy.max_size);
     let same = before.filter(|c| c.policy.disk == policy.disk && c.policy.max_object == policy.max_object);
     let disk = match (same, &policy.disk) {
         (Some(cache), _) => cache.disk.clone(),
         (None, Some(config)) => {
-            let (disk, told) = Disk::start(config, policy.max_object, &store);
+            let (disk, told) = Disk::start(config, policy.max_object, &store.ledger);
             opening(told);
             Some(disk)
         }

@@ -16,6 +16,7 @@ use tokio::runtime::Runtime;
 
 use crate::codec::{Item, decode, encode, encode_varies, key_of_stored, variant_key};
 use crate::key::Key;
+use crate::ledger::Ledger;
 use crate::store::Store;
 use crate::stored::Stored;
 
@@ -71,12 +72,12 @@ impl Disk {
     pub(crate) fn start(
         config: &DiskCache,
         max_object: u64,
-        store: &Arc<Store>,
+        ledger: &Arc<Ledger>,
     ) -> (Arc<Self>, mpsc::Receiver<Result<(), String>>) {
         let block = block_size(config.size, max_object);
         let disk = Arc::new(Self { open: OnceLock::new(), largest: block.saturating_sub(64 << 10) });
         let (tell, told) = mpsc::channel();
-        let opening = Opening { path: config.path.clone(), size: config.size, block, store: Arc::downgrade(store) };
+        let opening = Opening { path: config.path.clone(), size: config.size, block, ledger: Arc::downgrade(ledger) };
         match &*RUNTIME {
             Some(runtime) => {
                 let weak = Arc::downgrade(&disk);
@@ -113,14 +114,14 @@ impl Disk {
     }
 
     pub(crate) fn may_have(&self, key: &Key) -> bool {
-        self.open.get().is_some_and(|open| open.tier.storage().may_contains(&*key.url))
+        self.open.get().is_some_and(|open| calmly(|| open.tier.storage().may_contains(&*key.url)) == Some(true))
     }
 
     /// One more that went, if memory did not have it.
     pub(crate) fn remove(&self, key: &Key) -> bool {
         let there = self.may_have(key);
         if let Some(open) = self.open.get().filter(|_| there) {
-            open.tier.remove(&*key.url);
+            let _ = calmly(|| open.tier.remove(&*key.url));
         }
         there
     }
@@ -153,17 +154,24 @@ impl Disk {
     }
 }
 
+fn put(tier: &Tier, url: &str, stored: &Stored, ledger: u64) {
+    if !stored.selects.is_empty() {
+        let names = stored.selects.iter().map(|(name, _)| name.clone());
+        tier.storage_writer(url.to_owned()).insert(encode_varies(names, ledger));
+    }
+    tier.storage_writer(key_of_stored(url, stored)).insert(encode(stored, ledger));
+}
+
 /// Keeps the lock until everything is written.
 async fn write(tier: Tier, mut jobs: tokio::sync::mpsc::Receiver<Job>, lock: File) {
     let mut done = None;
     while let Some(job) = jobs.recv().await {
         match job {
             Job::Put { url, stored, ledger } => {
-                if !stored.selects.is_empty() {
-                    let names = stored.selects.iter().map(|(name, _)| name.clone());
-                    tier.storage_writer(url.to_string()).insert(encode_varies(names, ledger));
+                if calmly(|| put(&tier, &url, &stored, ledger)).is_none() {
+                    tracing::error!("the disk cache is broken; nothing is written to it any more");
+                    break;
                 }
-                tier.storage_writer(key_of_stored(&url, &stored)).insert(encode(&stored, ledger));
             }
             Job::Close(tell) => {
                 done = Some(tell);
@@ -183,7 +191,7 @@ async fn write(tier: Tier, mut jobs: tokio::sync::mpsc::Receiver<Job>, lock: Fil
 impl Open {
     async fn load(&self, key: String) -> Option<Bytes> {
         let storage = self.tier.storage();
-        if !storage.may_contains(&key) {
+        if calmly(|| storage.may_contains(&key)) != Some(true) {
             return None;
         }
         let storage = storage.clone();
@@ -213,7 +221,7 @@ struct Opening {
     path: PathBuf,
     size: u64,
     block: usize,
-    store: Weak<Store>,
+    ledger: Weak<Ledger>,
 }
 
 impl Opening {
@@ -222,9 +230,21 @@ impl Opening {
         let lock = self.lock(disk, tell).await?;
         // Enough to tell one journal from another.
         let id = std::hash::BuildHasher::hash_one(&foldhash::quality::RandomState::default(), std::process::id());
-        let store = self.store.upgrade().ok_or("the route is gone")?;
-        store.ledger.attach(&self.path.join("purges"), id).map_err(|e| e.to_string())?;
+        let ledger = self.ledger.upgrade().ok_or("the route is gone")?;
+        ledger.attach(&self.path.join("purges"), id).map_err(|e| e.to_string())?;
+        let blocks = self.path.join("blocks");
+        // Blocks of another size would be read wrongly, and too many would stay for ever.
+        let shape = format!("{} {}", self.size, self.block);
+        if std::fs::read_to_string(self.path.join("shape")).is_ok_and(|old| old != shape) {
+            std::fs::remove_dir_all(&blocks).map_err(|e| e.to_string())?;
+        }
+        std::fs::write(self.path.join("shape"), shape).map_err(|e| e.to_string())?;
         let tier = self.tier().await?;
+        if let Err(why) = reserve(&blocks) {
+            let _ = tier.close().await;
+            let _ = std::fs::remove_dir_all(&blocks);
+            return Err(why);
+        }
         let (jobs, queue) = tokio::sync::mpsc::channel(BACKLOG);
         tokio::spawn(write(tier.clone(), queue, lock));
         if let Some(disk) = disk.upgrade() {
@@ -278,6 +298,26 @@ impl Opening {
             .await
             .map_err(|e| e.to_string())
     }
+}
+
+/// Takes the room that the tier will need, so that a disk that others fill does not break it.
+fn reserve(blocks: &std::path::Path) -> Result<(), String> {
+    for entry in std::fs::read_dir(blocks).map_err(|e| e.to_string())? {
+        let path = entry.map_err(|e| e.to_string())?.path();
+        let file = File::options().write(true).open(&path).map_err(|e| e.to_string())?;
+        let length = file.metadata().map_err(|e| e.to_string())?.len();
+        match rustix::fs::fallocate(&file, rustix::fs::FallocateFlags::KEEP_SIZE, 0, length) {
+            // Where rooms cannot be taken in advance, writes fail one by one.
+            Ok(()) | Err(rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::NOSYS | rustix::io::Errno::INVAL) => {}
+            Err(e) => return Err(format!("{length} bytes cannot be reserved: {}", std::io::Error::from(e))),
+        }
+    }
+    Ok(())
+}
+
+/// foyer panics where a disk is broken; a request does not.
+fn calmly<T>(call: impl FnOnce() -> T) -> Option<T> {
+    std::panic::catch_unwind(std::panic::AssertUnwindSafe(call)).ok()
 }
 
 /// Waits for a tier to open.

@@ -45,14 +45,16 @@ impl Lifecycle<Key, Arc<Group>> for Evictions {
     }
 }
 
+type Memory = Quick<Key, Arc<Group>, Weigh, foldhash::fast::RandomState, Evictions>;
+
 /// `quick_cache`: a look-up takes a shard's lock for reading only and builds no string; what is seen once does not push out
 /// what is used often (S3-FIFO); its weigher is ours.
 pub(crate) struct Store {
-    memory: Quick<Key, Arc<Group>, Weigh, foldhash::fast::RandomState, Evictions>,
+    memory: Memory,
     /// One writer at a time, so that two variants of one URL do not lose each other.
     writing: Mutex<()>,
     pub(crate) flights: Arc<Flights>,
-    pub(crate) ledger: Ledger,
+    pub(crate) ledger: Arc<Ledger>,
     pub(crate) counters: Arc<Counters>,
 }
 
@@ -74,24 +76,31 @@ pub(crate) enum Found {
 impl Store {
     pub(crate) fn new(max_size: u64, max_object: u64) -> Self {
         let counters = Arc::<Counters>::default();
-        // Each shard has a part of the bytes: large enough for several of the largest objects.
-        let shards = (max_size / max_object.max(1 << 16) / 4).clamp(1, 16);
-        let options = OptionsBuilder::new()
-            .weight_capacity(max_size)
-            .estimated_items_capacity(usize::try_from(max_size / 8192).unwrap_or(usize::MAX).clamp(64, 1 << 17))
-            .shards(usize::try_from(shards).unwrap_or(1))
-            .build();
-        let evictions = Evictions(counters.clone());
-        let hasher = foldhash::fast::RandomState::default();
-        let memory = match options {
-            Ok(options) => Quick::with_options(options, Weigh, hasher, evictions),
-            Err(_) => Quick::with(64, max_size, Weigh, hasher, evictions),
-        };
-        Self { memory, writing: Mutex::new(()), flights: Arc::default(), ledger: Ledger::default(), counters }
+        Self {
+            memory: memory(max_size, shards(max_size, max_object), counters.clone()),
+            writing: Mutex::new(()),
+            flights: Arc::default(),
+            ledger: Arc::default(),
+            counters,
+        }
     }
 
-    pub(crate) fn resize(&self, max_size: u64) {
-        self.memory.set_capacity(max_size);
+    /// With other bounds and the same contents, as far as they fit.
+    pub(crate) fn resized(self: &Arc<Self>, max_size: u64, max_object: u64) -> Arc<Self> {
+        let shards = shards(max_size, max_object);
+        if self.memory.num_shards() == shards {
+            self.memory.set_capacity(max_size);
+            return self.clone();
+        }
+        let memory = memory(max_size, shards, self.counters.clone());
+        self.memory.iter().for_each(|(key, group)| memory.insert(key, group));
+        Arc::new(Self {
+            memory,
+            writing: Mutex::new(()),
+            flights: self.flights.clone(),
+            ledger: self.ledger.clone(),
+            counters: self.counters.clone(),
+        })
     }
 
     pub(crate) fn find(&self, lookup: &Lookup<'_>, request: &HeaderMap) -> Found {
@@ -162,6 +171,26 @@ impl Store {
     /// Responses and bytes.
     pub(crate) fn size(&self) -> (u64, u64) {
         (self.memory.iter().map(|(_, group)| group.variants.len() as u64).sum(), self.memory.weight())
+    }
+}
+
+/// Each shard has a part of the bytes: large enough for several of the largest objects. A power of two.
+fn shards(max_size: u64, max_object: u64) -> usize {
+    let shards = (max_size / max_object.max(1 << 16) / 4).clamp(1, 16);
+    1 << shards.ilog2()
+}
+
+fn memory(max_size: u64, shards: usize, counters: Arc<Counters>) -> Memory {
+    let options = OptionsBuilder::new()
+        .weight_capacity(max_size)
+        .estimated_items_capacity(usize::try_from(max_size / 8192).unwrap_or(usize::MAX).clamp(512, 1 << 17))
+        .shards(shards)
+        .build();
+    let evictions = Evictions(counters);
+    let hasher = foldhash::fast::RandomState::default();
+    match options {
+        Ok(options) => Quick::with_options(options, Weigh, hasher, evictions),
+        Err(_) => Quick::with(512, max_size, Weigh, hasher, evictions),
     }
 }
 
