@@ -1,10 +1,12 @@
 //! Layer 7 as a whole: what is in force, and how another plan comes to be, whole or not at all.
 
+mod quic;
+
 use std::collections::BTreeMap;
 use std::net::{SocketAddr, TcpListener};
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::mpsc::{RecvTimeoutError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -15,6 +17,7 @@ use lb_certs::{Challenges, ServerTls};
 use lb_model::http::Listener;
 use lb_model::{AccessLog as Target, Name};
 use lb_observe::AccessLog;
+use lb_observe::traces::Traces;
 use lb_upstream::{Prepared, Upstreams};
 
 use crate::chores::Chores;
@@ -22,7 +25,7 @@ use crate::clock;
 use crate::door::{GatewayError, GatewayOptions, Inherited};
 use crate::listener::socket;
 use crate::plan::HttpPlan;
-use crate::snapshot::{self, Place, Road};
+use crate::snapshot::{self, Place, Road, Site};
 use crate::stats::{Ids, Shard};
 use crate::tap::Taps;
 use crate::worker::{self, Command, Handle, Shared};
@@ -38,6 +41,9 @@ pub(crate) struct Engine {
     pub ids: Arc<Ids>,
     workers: Vec<Handle>,
     open: BTreeMap<Name, Open>,
+    quic: BTreeMap<Name, quic::Sockets>,
+    /// Another process has our sockets.
+    handed_over: AtomicBool,
     inherited: Mutex<Vec<Inherited>>,
     state_dir: PathBuf,
     chores: Chores,
@@ -76,6 +82,7 @@ impl Engine {
             format: options.host.access_log_format,
             sample: options.host.access_log_sample,
             taps: Taps::default(),
+            traces: Traces::from_env().map_err(GatewayError::Start)?,
             requests: AtomicI64::new(0),
             connections: AtomicI64::new(0),
         });
@@ -86,12 +93,14 @@ impl Engine {
         let failed = |e: std::io::Error| GatewayError::Start(format!("a worker cannot be started: {e}"));
         let workers = (0..count).map(|i| worker::start(i, &shared)).collect::<Result<_, _>>().map_err(failed)?;
         Ok(Self {
-            chores: Chores::start().map_err(failed)?,
+            chores: Chores::start(&options.state_dir, &shared.challenges).map_err(failed)?,
             shared,
             caches: Caches::default(),
             ids: Arc::default(),
             workers,
             open: BTreeMap::new(),
+            quic: BTreeMap::new(),
+            handed_over: AtomicBool::new(false),
             inherited: Mutex::new(options.inherited),
             state_dir: options.state_dir,
             plan: HttpPlan::default(),
@@ -150,6 +159,7 @@ impl Engine {
     pub(crate) fn apply(&mut self, plan: HttpPlan) -> Result<(), GatewayError> {
         let ready = self.ready(&plan).map_err(|mut all| all.swap_remove(0))?;
         let mut opened = self.bind(&plan)?;
+        let udp = self.bind_quic(&plan)?;
         let caches: Vec<_> =
             plan.routes.iter().filter_map(|r| r.cache.clone().map(|cache| (r.name.clone(), cache))).collect();
         for fault in self.caches.set(&caches) {
@@ -184,6 +194,8 @@ impl Engine {
         for name in closed.iter().filter(|n| !plan.listeners.contains_key(*n)) {
             self.close(name);
         }
+        self.settle_quic(&plan, udp);
+        self.chores.order(plan.listeners.values().map(Arc::as_ref));
         self.chores.watch(ready.certificates.into_values().collect());
         self.plan = plan;
         Ok(())
@@ -274,6 +286,10 @@ impl Engine {
         self.open.iter().filter_map(tls).collect()
     }
 
+    pub(crate) fn sites(&self) -> Vec<Arc<Site>> {
+        self.open.values().map(|o| o.place.site.load_full()).collect()
+    }
+
     pub(crate) fn place(&self, name: &Name) -> Option<&Arc<Place>> {
         self.open.get(name).map(|o| &o.place)
     }
@@ -286,6 +302,8 @@ impl Engine {
                 all.push(Inherited { address: open.address, udp: false, socket });
             }
         }
+        all.extend(self.quic_sockets()?);
+        self.handed_over.store(true, Ordering::Relaxed);
         Ok(all)
     }
 
@@ -301,6 +319,10 @@ impl Engine {
     /// See [`crate::Gateway::stop`].
     pub(crate) fn stop(mut self, within: Duration) -> u64 {
         self.open.clear();
+        self.quic.clear();
+        if self.handed_over.load(Ordering::Relaxed) {
+            self.tell(self.workers.iter().map(|_| Command::DropQuic).collect());
+        }
         self.tell(self.workers.iter().map(|_| Command::Leave).collect());
         self.wait(within);
         let cut = u64::try_from(self.shared.requests.load(Ordering::Relaxed)).unwrap_or(0);

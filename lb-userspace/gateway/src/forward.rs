@@ -10,7 +10,6 @@ use std::time::Duration;
 use http::header::SET_COOKIE;
 use http::request::Parts;
 use http::{HeaderValue, Request, Response, StatusCode};
-use hyper::upgrade::OnUpgrade;
 use lb_cache::{Cache, CacheKey, FetchFailed, Outcome};
 use lb_message::Body;
 use lb_model::http::Refusal;
@@ -18,6 +17,7 @@ use lb_upstream::{Answer, InFlight, Want};
 
 use crate::clock;
 use crate::connection::Connection;
+use crate::interim;
 use crate::record::Record;
 use crate::request::{Answered, End};
 use crate::snapshot::{Pooled, Road};
@@ -65,7 +65,6 @@ impl Forward {
         record: &mut Record,
         normal: &str,
         asked: Option<Asked>,
-        on_client: Option<OnUpgrade>,
     ) -> Result<Answered, End> {
         let original = self.road.route.compress.as_ref().map(|_| (parts.method.clone(), parts.headers.clone()));
         let body = self.mirrored(parts, body);
@@ -75,7 +74,7 @@ impl Forward {
         let outcome = match cache {
             Some(cache) => Ok(self.cached(&cache, request, normal, record, &mut trip).await?),
             None => match self.go(request, normal, &mut trip).await {
-                Ok(answer) => self.arrived(answer, normal, asked.as_ref(), on_client),
+                Ok(answer) => self.arrived(answer, normal, asked.as_ref()),
                 Err(end) => Err(end),
             },
         };
@@ -91,7 +90,8 @@ impl Forward {
     }
 
     /// One request to the pool.
-    async fn go(&self, request: Request<Body>, normal: &str, trip: &mut Trip) -> Result<Answer, End> {
+    async fn go(&self, mut request: Request<Body>, normal: &str, trip: &mut Trip) -> Result<Answer, End> {
+        interim::listen(&mut request);
         let route = &self.road.route;
         let want = Want {
             client: self.client,
@@ -125,13 +125,7 @@ impl Forward {
         }
     }
 
-    fn arrived(
-        &self,
-        answer: Answer,
-        normal: &str,
-        asked: Option<&Asked>,
-        on_client: Option<OnUpgrade>,
-    ) -> Result<Answered, End> {
+    fn arrived(&self, answer: Answer, normal: &str, asked: Option<&Asked>) -> Result<Answered, End> {
         let mut response = answer.response;
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
             let accepted = upgrade::accepted(asked, response.headers())?;
@@ -141,7 +135,6 @@ impl Forward {
             let in_flight = response.extensions_mut().remove::<InFlight>();
             let tunnel = Tunnel {
                 backend: hyper::upgrade::on(&mut response),
-                client: on_client,
                 in_flight,
                 idle: self.road.route.timeouts.idle,
                 websocket: asked.websocket,
@@ -189,7 +182,7 @@ impl Forward {
             async move {
                 let mut trip = Trip::default();
                 let answer = way.go(request, &path, &mut trip).await;
-                let answered = answer.and_then(|a| way.arrived(a, &path, None, None));
+                let answered = answer.and_then(|a| way.arrived(a, &path, None));
                 let response = match answered {
                     Ok((response, _)) => response,
                     Err(end) => {
@@ -258,11 +251,6 @@ fn port_of(authority: &HeaderValue, secure: bool) -> Option<u16> {
     let port = lb_routing::host::canonical(authority.to_str().ok()?).ok()?.port?;
     let own = if secure { 443 } else { 80 };
     (port != own).then_some(port)
-}
-
-/// The client's side of an extended CONNECT (RFC 8441): hyper gives it once the answer is sent.
-pub(crate) fn tunnel_end(parts: &mut Parts, asked: Option<&Asked>) -> Option<OnUpgrade> {
-    asked.filter(|a| a.extended).and_then(|_| parts.extensions.remove::<OnUpgrade>())
 }
 
 /// A file below `root`.

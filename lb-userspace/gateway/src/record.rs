@@ -8,12 +8,14 @@ use std::time::{Duration, Instant};
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Uri, Version};
 use lb_model::http::Refusal;
+use lb_observe::traces::SpanStart;
 
 use crate::clock;
 use crate::connection::Connection;
 use crate::snapshot::{Pooled, Road, Site};
 use crate::stage::limit::{Finish, Meter, Sent};
 use crate::stats::{Ended, NONE};
+use crate::trace;
 
 /// Ends once: with [`Finish::finish`], or when it is dropped because the client went away.
 #[derive(Debug)]
@@ -37,6 +39,8 @@ pub(crate) struct Record {
     pub meter: Option<Rc<Meter>>,
     /// Bytes of a tunnel, from the client.
     pub tunnelled_in: u64,
+    /// Where traces are on, and this one is sampled.
+    pub span: Option<Box<SpanStart>>,
     /// While somebody taps.
     pub tapped: Option<Box<HeaderMap>>,
     over: bool,
@@ -74,6 +78,7 @@ impl Record {
             status: 0,
             meter: None,
             tunnelled_in: 0,
+            span: None,
             tapped: None,
             over: false,
         }
@@ -93,6 +98,13 @@ impl Record {
             referer: field(http::header::REFERER),
             agent: field(http::header::USER_AGENT),
         });
+    }
+
+    /// Where traces are on: the span begins, and the backend hears of it.
+    pub(crate) fn trace(&mut self, headers: &mut HeaderMap) {
+        if let Some(traces) = &self.connection.worker.shared.traces {
+            self.span = traces.begin(headers, clock::wall()).map(Box::new);
+        }
     }
 
     pub(crate) fn takes(&mut self, pool: &Pooled) {
@@ -125,6 +137,9 @@ impl Record {
             took,
             reason: self.reason,
         });
+        if let (Some(traces), Some(start)) = (&worker.shared.traces, &self.span) {
+            trace::end(traces, start, self, took);
+        }
         worker.log(self, sent.bytes, took);
     }
 }

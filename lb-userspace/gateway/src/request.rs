@@ -57,6 +57,7 @@ pub(crate) async fn serve(connection: &Rc<Connection>, request: Request<Body>) -
     let id = connection.peer.request_id(&parts.headers).unwrap_or_else(|| connection.worker.request_id());
     let mut record = Record::new(connection, Arc::clone(&site), clock::now(), id);
     record.of(&parts);
+    record.trace(&mut parts.headers);
     let grpc = is_grpc(&parts.headers);
     let head_only = parts.method == Method::HEAD;
     let version = parts.version;
@@ -123,6 +124,9 @@ async fn answer(
     body: Body,
     record: &mut Record,
 ) -> Result<Answered, End> {
+    if parts.version >= Version::HTTP_2 {
+        within_limits(parts, site)?;
+    }
     let extended = parts.extensions.get::<hyper::ext::Protocol>().is_some();
     let limit = site.listener.limits.uri;
     let judged = head::judge(&parts.method, &parts.uri, parts.version, &parts.headers, limit, extended)?;
@@ -209,7 +213,6 @@ async fn forwarded(
         Upload::wrap(body, UploadRules { max: route.max_body, timeout, grpc })
     };
     record.meter.clone_from(&meter);
-    let on_client = forward::tunnel_end(parts, asked.as_ref());
     if judged.seen.hop || asked.is_some() {
         hop::request(&mut parts.headers, asked.as_ref().map(|a| a.protocol.clone()), pool.h2);
     }
@@ -220,16 +223,33 @@ async fn forwarded(
         parts.headers.insert(HOST, host);
     } else if let Some(host) = judged.authority.as_ref().filter(|_| version >= Version::HTTP_2) {
         parts.headers.insert(HOST, host.clone());
+    } else if judged.authority.is_none() {
+        // HTTP/1.0 without Host becomes HTTP/1.1, which has one, if only an empty one (RFC 9112 §3.2).
+        parts.headers.insert(HOST, HeaderValue::from_static(""));
     }
     parts.uri = target;
     let pool = pool.clone();
     let forward = Forward { connection: Rc::clone(connection), road, pool, client: record.client, judged, meter };
-    forward.run(parts, body, record, normal, asked, on_client).await
+    forward.run(parts, body, record, normal, asked).await
 }
 
 const BAD_PATH: Fault = Fault::last(Refusal::BadRequest, "the path is not valid");
 const NO_ROUTE: Fault = Fault::new(Refusal::NoRoute, "no route matches");
 const MISDIRECTED: Fault = Fault::new(Refusal::Misdirected, "this connection is for other hosts");
+
+/// HTTP/1 has judged the raw head already. Counted as RFC 9113 §6.5.2 counts, but for its 32 bytes a field.
+fn within_limits(parts: &Parts, site: &Site) -> Result<(), Fault> {
+    let limits = &site.listener.limits;
+    let fields: usize = parts.headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
+    let target = parts.uri.path_and_query().map_or(0, |p| p.as_str().len());
+    if parts.headers.len() as u64 > u64::from(limits.fields) {
+        return Err(Fault::last(Refusal::HeadersTooLarge, "the request has more fields than this listener takes"));
+    }
+    if fields as u64 > limits.header && target as u64 <= limits.uri {
+        return Err(Fault::last(Refusal::HeadersTooLarge, "the request's head is longer than this listener takes"));
+    }
+    Ok(())
+}
 
 /// With client certificates a connection is for the host that it was opened for: another one may demand others.
 fn own_host(connection: &Connection, site: &Site, host: &str) -> Result<(), Fault> {

@@ -15,8 +15,6 @@ use crate::stage::upgrade::{TunnelEnd, TunnelRules, tunnel};
 #[derive(Debug)]
 pub(crate) struct Tunnel {
     pub backend: OnUpgrade,
-    /// The client's side, if it is a stream of HTTP/2.
-    pub client: Option<OnUpgrade>,
     pub in_flight: Option<InFlight>,
     pub idle: Duration,
     pub websocket: bool,
@@ -25,14 +23,7 @@ pub(crate) struct Tunnel {
 }
 
 impl Tunnel {
-    /// Over a stream of HTTP/2, whose head has been answered.
-    pub(crate) async fn run_stream(mut self, connection: &Connection) {
-        let Some(client) = self.client.take() else { return };
-        if let Ok(client) = client.await {
-            self.run(TokioIo::new(client), connection).await;
-        }
-    }
-
+    /// `client`: the connection, or a stream of HTTP/2 or HTTP/3, after the answer's head was sent on it.
     pub(crate) async fn run<C>(self, client: C, connection: &Connection)
     where
         C: AsyncRead + AsyncWrite + Unpin,

@@ -3,7 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::fmt::Write as _;
-use std::net::TcpListener;
+use std::net::{TcpListener, UdpSocket};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -15,6 +15,7 @@ use http::HeaderValue;
 use lb_certs::Challenges;
 use lb_model::{AccessLogFormat, Name};
 use lb_observe::AccessLog;
+use lb_observe::traces::Traces;
 use lb_upstream::{Client, Upstreams};
 use rand::{Rng as _, SeedableRng as _, rngs::SmallRng};
 use slab::Slab;
@@ -24,7 +25,9 @@ use tokio_util::sync::CancellationToken;
 use crate::clock;
 use crate::connection::Life;
 use crate::listener::accept;
+use crate::listener::udp::Share;
 use crate::log;
+use crate::protocol::h3;
 use crate::record::Record;
 use crate::snapshot::Place;
 use crate::stats::Shard;
@@ -45,6 +48,8 @@ pub(crate) struct Shared {
     /// Percent.
     pub sample: u8,
     pub taps: Taps,
+    /// `None`: the environment names no collector.
+    pub traces: Option<Traces>,
     /// Requests and tunnels.
     pub requests: AtomicI64,
     pub connections: AtomicI64,
@@ -66,6 +71,11 @@ pub(crate) enum Command {
     },
     /// The listener's sockets close; its connections go politely.
     Close(Name),
+    OpenQuic { place: Arc<Place>, name: Name, sockets: Vec<(UdpSocket, Share)> },
+    /// HTTP/3 ends there, and nothing else.
+    CloseQuic(Name),
+    /// Another process reads these sockets: QUIC's connections end at once.
+    DropQuic,
     /// All listeners close, all connections go politely.
     Leave,
     /// Tunnels end.
@@ -89,6 +99,7 @@ pub(crate) struct Worker {
     pub client: Rc<Client>,
     pub shard: Arc<Shard>,
     lives: RefCell<Slab<(u32, Rc<Life>)>>,
+    quic: RefCell<HashMap<Name, (u32, h3::Stop)>>,
     chance: RefCell<SmallRng>,
     lines: RefCell<(Vec<u8>, u64)>,
     /// The wall clock at an instant; set anew with each tick.
@@ -118,6 +129,7 @@ async fn run(shared: Arc<Shared>, shard: Arc<Shard>, mut inbox: UnboundedReceive
         shared,
         shard,
         lives: RefCell::new(Slab::new()),
+        quic: RefCell::default(),
         chance: RefCell::new(SmallRng::from_os_rng()),
         lines: RefCell::new((Vec::new(), 0)),
         wall: Cell::new((clock::wall(), clock::now())),
@@ -164,7 +176,24 @@ impl Worker {
                     self.send_off(|of| of == id);
                 }
             }
+            Command::OpenQuic { place, name, sockets } => {
+                let stop = h3::Stop::default();
+                let id = h3::life_of(place.site.load().id);
+                for (socket, share) in sockets {
+                    let (worker, place) = (Rc::clone(self), Arc::clone(&place));
+                    tokio::task::spawn_local(h3::run(worker, place, socket, share, stop.clone()));
+                }
+                self.quic.borrow_mut().insert(name, (id, stop));
+            }
+            Command::CloseQuic(name) => {
+                if let Some((id, stop)) = self.quic.borrow_mut().remove(&name) {
+                    stop.accepting.cancel();
+                    self.send_off(|of| of == id);
+                }
+            }
+            Command::DropQuic => self.quic.borrow().values().for_each(|(_, stop)| stop.all.cancel()),
             Command::Leave => {
+                self.quic.borrow().values().for_each(|(_, stop)| stop.accepting.cancel());
                 for (_, (_, stop)) in listeners.drain() {
                     stop.cancel();
                 }

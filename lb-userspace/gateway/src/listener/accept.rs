@@ -6,11 +6,12 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::BytesMut;
+use lb_model::http::Listener;
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 
 use crate::connection::{Connection, Life, Tls};
+use crate::listener::opening;
 use crate::listener::stream::Stream;
 use crate::protocol;
 use crate::snapshot::Place;
@@ -64,34 +65,29 @@ fn begin(worker: &Rc<Worker>, place: &Arc<Place>, stream: TcpStream, from: Socke
 }
 
 async fn connection(worker: &Rc<Worker>, place: &Arc<Place>, stream: TcpStream, from: SocketAddr, life: Rc<Life>) {
-    let site = place.site.load_full();
-    let listener = Arc::clone(&site.listener);
-    let id = site.id;
-    drop(site);
-    let _ = stream.set_nodelay(true);
-    let remote = from;
-    let (stream, tls, h2) = match place.tls.load_full() {
-        None => (Stream::Clear(stream), None, false),
+    let (id, listener) = {
+        let site = place.site.load();
+        (site.id, Arc::clone(&site.listener))
+    };
+    let _nagle = stream.set_nodelay(true);
+    let mut stream = stream;
+    let Ok(remote) = proxied(&listener, &mut stream, from).await else {
+        worker.shard.proxy_refused(id);
+        return;
+    };
+    let (stream, tls, alpn) = match place.tls.load_full() {
+        None => (Stream::Clear(stream), None, None),
         Some(certificates) => {
             let accepting = tokio_rustls::TlsAcceptor::from(certificates.config()).accept(stream);
             let Ok(Ok(stream)) = tokio::time::timeout(listener.timeouts.tls, accepting).await else {
                 worker.shard.tls_failed(id);
                 return;
             };
-            let session = stream.get_ref().1;
-            let alpn = session.alpn_protocol();
-            if alpn == Some(lb_certs::ACME_TLS_ALPN) {
-                return;
-            }
-            let h2 = alpn == Some(b"h2");
-            let version = match session.protocol_version() {
-                Some(rustls::ProtocolVersion::TLSv1_2) => "TLSv1.2",
-                _ => "TLSv1.3",
-            };
-            let tls = Tls { version, server_name: session.server_name().map(str::to_ascii_lowercase) };
-            (Stream::Tls(Box::new(stream)), Some(tls), h2)
+            let (tls, alpn) = agreed(stream.get_ref().1);
+            (Stream::Tls(Box::new(stream)), Some(tls), alpn)
         }
     };
+    let Some(h2) = speaks_http2(&listener, &stream, alpn.as_deref()).await else { return };
     let connection = Rc::new(Connection {
         worker: Rc::clone(worker),
         place: Arc::clone(place),
@@ -101,6 +97,44 @@ async fn connection(worker: &Rc<Worker>, place: &Arc<Place>, stream: TcpStream, 
         life,
         requests: std::cell::Cell::new(0),
     });
-    let _ = h2;
-    protocol::h1::serve(connection, stream, BytesMut::new()).await;
+    if h2 {
+        protocol::h2::serve(connection, stream).await;
+    } else {
+        protocol::h1::serve(connection, stream).await;
+    }
+}
+
+/// The client's address: the peer's, or what its PROXY header says (from trusted peers alone).
+async fn proxied(listener: &Listener, stream: &mut TcpStream, from: SocketAddr) -> io::Result<SocketAddr> {
+    if !listener.proxy_protocol {
+        return Ok(from);
+    }
+    if !listener.trusts(from.ip()) {
+        return Err(io::ErrorKind::PermissionDenied.into());
+    }
+    Ok(opening::proxy_header(stream, listener.timeouts.header).await?.unwrap_or(from))
+}
+
+/// What the handshake came to: version and name, and the protocol by ALPN.
+fn agreed(session: &rustls::ServerConnection) -> (Tls, Option<Vec<u8>>) {
+    let version = match session.protocol_version() {
+        Some(rustls::ProtocolVersion::TLSv1_2) => "TLSv1.2",
+        _ => "TLSv1.3",
+    };
+    let tls = Tls { version, server_name: session.server_name().map(str::to_ascii_lowercase) };
+    (tls, session.alpn_protocol().map(<[u8]>::to_vec))
+}
+
+/// HTTP/2 or HTTP/1? `None`: nothing that is spoken here.
+async fn speaks_http2(listener: &Listener, stream: &Stream, alpn: Option<&[u8]>) -> Option<bool> {
+    let spoken = listener.protocols;
+    match (stream, alpn) {
+        (Stream::Tls(_), Some(b"h2")) => Some(true),
+        (Stream::Tls(_), Some(b"http/1.1") | None) => spoken.h1.then_some(false),
+        // RFC 8737 §3: after a validation's handshake nothing follows.
+        (Stream::Tls(_), Some(_)) => None,
+        (Stream::Clear(_), _) if !spoken.h2c => Some(false),
+        (Stream::Clear(_), _) if !spoken.h1 => Some(true),
+        (Stream::Clear(socket), _) => opening::is_http2(socket, listener.timeouts.header).await.ok(),
+    }
 }

@@ -32,7 +32,7 @@ fn probe(address: SocketAddr) -> io::Result<()> {
     s.listen(1)
 }
 
-fn free_bind(s: &Socket, address: SocketAddr) -> io::Result<()> {
+pub(super) fn free_bind(s: &Socket, address: SocketAddr) -> io::Result<()> {
     match address.ip() {
         IpAddr::V4(_) => s.set_freebind_v4(true),
         IpAddr::V6(_) => s.set_only_v6(true).and_then(|()| s.set_freebind_v6(true)),
@@ -51,7 +51,7 @@ fn one(address: SocketAddr) -> io::Result<TcpListener> {
     Ok(s.into())
 }
 
-fn in_words(address: SocketAddr, e: &io::Error) -> String {
+pub(super) fn in_words(address: SocketAddr, e: &io::Error) -> String {
     match e.raw_os_error().map(Errno::from_raw) {
         Some(Errno::EADDRINUSE) => "another process listens there".to_owned(),
         Some(Errno::EADDRNOTAVAIL) => "the host cannot use this address".to_owned(),

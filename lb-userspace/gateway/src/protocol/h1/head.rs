@@ -170,8 +170,14 @@ fn unreadable(e: httparse::Error, head: &[u8]) -> Fault {
 /// `HTTP/` digit `.` digit at the end of the first line (RFC 9112 §2.3).
 fn names_another_version(head: &[u8]) -> bool {
     let line = head.split(|b| *b == b'\r').next().unwrap_or_default();
-    let Some([b' ', b'H', b'T', b'T', b'P', b'/', major, b'.', minor]) = line.last_chunk::<9>() else { return false };
-    major.is_ascii_digit() && minor.is_ascii_digit()
+    let mut words = line.split(|b| *b == b' ');
+    let (Some(method), Some(target), Some(version), None) = (words.next(), words.next(), words.next(), words.next())
+    else {
+        return false;
+    };
+    let digits =
+        matches!(version, [b'H', b'T', b'T', b'P', b'/', a, b'.', b] if a.is_ascii_digit() && b.is_ascii_digit());
+    digits && !method.is_empty() && !target.is_empty()
 }
 
 /// Does a body follow, and does the connection go on (RFC 9112 §6.3, §9.3)?
@@ -247,6 +253,8 @@ mod tests {
             ("GET / JUNK/1.1\r\n\r\n", Refusal::BadRequest),
             ("GET / HTTP/1.1x\r\n\r\n", Refusal::BadRequest),
             ("GET  / HTTP/1.1\r\n\r\n", Refusal::BadRequest),
+            ("GET /  HTTP/1.1\r\n\r\n", Refusal::BadRequest),
+            ("GET /a b HTTP/1.1\r\n\r\n", Refusal::BadRequest),
             ("GET /#a HTTP/1.1\r\n\r\n", Refusal::BadRequest),
             ("GET / HTTP/1.1\r\nA : b\r\n\r\n", Refusal::BadRequest),
             ("GET / HTTP/1.1\r\nA: b\r\n c\r\n\r\n", Refusal::BadRequest),

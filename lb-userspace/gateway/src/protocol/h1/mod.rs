@@ -4,29 +4,30 @@ pub(crate) mod body;
 mod chunked;
 mod head;
 mod respond;
-mod timer;
 mod wire;
 
 use std::future::{Future as _, poll_fn};
 use std::pin::pin;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::{Poll, ready};
 use std::time::{Duration, Instant};
 
-use bytes::{Buf as _, Bytes, BytesMut};
-use http::{Method, Version};
+use bytes::{Buf as _, Bytes};
+use http::{Method, Request, Version};
 use lb_message::Body;
 use lb_model::http::Refusal;
 
 use crate::clock;
 use crate::connection::Connection;
+use crate::interim::Interim;
 use crate::listener::stream::Stream;
+use crate::protocol::timer::Timer;
 use crate::request::{self, Reply};
 use crate::stage::Fault;
 use body::{Raw, RequestBody};
 use head::{Head, Limits};
 use respond::{After, Asked};
-use timer::Timer;
 use wire::Wire;
 
 /// What is read of a body that nobody wanted, so that the connection can go on.
@@ -37,13 +38,14 @@ const LINGER: (Duration, u64) = (Duration::from_secs(2), 4 << 20);
 /// An idle connection that is to go may send one more request within this: it then learns it from the response.
 const LAST_CHANCE: Duration = Duration::from_secs(1);
 
-/// Serves a connection to its end. `first`: bytes that were read already.
-pub(crate) async fn serve(connection: Rc<Connection>, stream: Stream, first: BytesMut) {
+/// Serves a connection to its end.
+pub(crate) async fn serve(connection: Rc<Connection>, stream: Stream) {
     let site = connection.site();
     let limits = limits(&site.listener.limits);
     drop(site);
-    let wire = Rc::new(Wire::new(stream, first, (limits.header, limits.fields)));
-    let mut server = Server { connection, wire, timer: Timer::default(), out: Vec::new(), limits };
+    let wire = Rc::new(Wire::new(stream, (limits.header, limits.fields)));
+    let mut server =
+        Server { connection, wire, timer: Timer::default(), out: Vec::new(), limits, interim: Arc::default() };
     server.run().await;
 }
 
@@ -59,6 +61,7 @@ struct Server {
     /// What is to be written; kept for its memory.
     out: Vec<u8>,
     limits: Limits,
+    interim: Arc<Interim>,
 }
 
 /// Why no head came.
@@ -160,22 +163,41 @@ impl Server {
             keep_alive,
             idle: self.connection.site().listener.timeouts.idle,
         };
-        let reply = {
-            let mut serving = pin!(request::serve(&self.connection, request.map(|()| body)));
-            let wire = &self.wire;
-            poll_fn(|cx| {
-                if let Poll::Ready(reply) = serving.as_mut().poll(cx) {
-                    return Poll::Ready(Some(reply));
-                }
-                ready!(wire.poll_gone(cx));
-                Poll::Ready(None)
-            })
-            .await
-        };
-        // The client has gone: dropping the future above ended what was asked of a backend.
-        let Some(reply) = reply else { return After::Broken };
+        let mut request = request.map(|()| body);
+        if asked.version == Version::HTTP_11 {
+            request.extensions_mut().insert(Arc::clone(&self.interim));
+        }
+        // The client has gone: dropping the future ended what was asked of a backend.
+        let Some(reply) = self.serve(request, asked.idle).await else { return After::Broken };
         let after = self.respond(reply, asked).await;
         if after == After::KeepAlive && !self.drained().await { After::Close } else { after }
+    }
+
+    /// The pipeline's reply; interim answers are passed on meanwhile. `None`: the client went.
+    async fn serve(&mut self, request: Request<Body>, idle: Duration) -> Option<Reply> {
+        let Self { connection, wire, interim, timer, out, .. } = self;
+        let mut serving = pin!(request::serve(connection, request));
+        loop {
+            let step = poll_fn(|cx| {
+                if let Poll::Ready(reply) = serving.as_mut().poll(cx) {
+                    return Poll::Ready(Ok(Some(reply)));
+                }
+                let answers = interim.take(cx);
+                if !answers.is_empty() {
+                    return Poll::Ready(Err(answers));
+                }
+                ready!(wire.poll_gone(cx));
+                Poll::Ready(Ok(None))
+            });
+            match step.await {
+                Ok(reply) => return reply,
+                Err(answers) => {
+                    for (status, fields) in answers {
+                        respond::interim(wire, status, &fields, idle, timer, out).await.ok()?;
+                    }
+                }
+            }
+        }
     }
 
     async fn respond(&mut self, reply: Reply, asked: Asked) -> After {

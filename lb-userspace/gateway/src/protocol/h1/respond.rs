@@ -11,9 +11,9 @@ use http::header::{CONNECTION, CONTENT_LENGTH, DATE, TRANSFER_ENCODING};
 use http::{HeaderMap, HeaderValue, Response, StatusCode, Version};
 use http_body::Body as HttpBody;
 
-use super::timer::Timer;
 use super::wire::Wire;
 use crate::clock;
+use crate::protocol::timer::Timer;
 
 /// Frames up to this size are copied behind what is already to be written; larger ones are written from where they are.
 const COPIED: usize = 8 << 10;
@@ -74,6 +74,23 @@ where
         Ok(()) if keep_alive => After::KeepAlive,
         Ok(()) => After::Close,
     }
+}
+
+/// Writes an interim answer (RFC 9110 §15.2).
+pub(crate) async fn interim(
+    wire: &Wire,
+    status: StatusCode,
+    fields: &HeaderMap,
+    idle: Duration,
+    timer: &mut Timer,
+    out: &mut Vec<u8>,
+) -> io::Result<()> {
+    let _ = write!(out, "HTTP/1.1 {} {}\r\n", status.as_str(), status.canonical_reason().unwrap_or_default());
+    for (name, value) in fields {
+        field(out, name.as_str(), value.as_bytes());
+    }
+    out.extend_from_slice(b"\r\n");
+    Sending { wire, out, timer, idle, framing: Framing::None }.flush().await
 }
 
 /// Writes the head into `out`. Returns the body's framing and whether the connection goes on.
@@ -176,7 +193,12 @@ impl Sending<'_> {
                 }
             };
             let Some(frame) = frame else { break };
-            match frame.map_err(|_| io::Error::from(io::ErrorKind::BrokenPipe))?.into_data() {
+            let Ok(frame) = frame else {
+                // What came of it is the client's; that the connection ends says that it is not all.
+                self.flush().await?;
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            };
+            match frame.into_data() {
                 Ok(data) => {
                     // More than was announced would be taken for the next response.
                     let fits = left.min(data.len() as u64);
@@ -197,7 +219,10 @@ impl Sending<'_> {
         }
         match self.framing {
             Framing::Chunked => self.out.extend_from_slice(b"0\r\n\r\n"),
-            Framing::Length(_) if left > 0 => return Err(io::ErrorKind::UnexpectedEof.into()),
+            Framing::Length(_) if left > 0 => {
+                self.flush().await?;
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
             _ => {}
         }
         self.flush().await

@@ -37,10 +37,10 @@ pub(crate) struct Wire {
 }
 
 impl Wire {
-    pub(crate) fn new(stream: Stream, input: BytesMut, trailers: (usize, usize)) -> Self {
+    pub(crate) fn new(stream: Stream, trailers: (usize, usize)) -> Self {
         Self {
             stream: RefCell::new(stream),
-            input: RefCell::new(input),
+            input: RefCell::new(BytesMut::new()),
             chunk: Cell::new(READ.0),
             decoder: RefCell::new(None),
             owner: RefCell::new(None),

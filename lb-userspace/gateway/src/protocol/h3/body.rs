@@ -49,7 +49,7 @@ pub(crate) struct RequestBody {
     /// Of Content-Length.
     left: Option<u64>,
     /// Read before anybody wanted it.
-    first: Option<Frame<Bytes>>,
+    first: Option<Result<Frame<Bytes>, BoxError>>,
     wish: Option<Wish>,
 }
 
@@ -60,10 +60,8 @@ impl RequestBody {
 
     /// Looks whether there is a body at all. Ready: it is known.
     pub(crate) fn poll_begin(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if self.first.is_none()
-            && let Some(Ok(frame)) = ready!(self.poll_next(cx))
-        {
-            self.first = Some(frame);
+        if self.first.is_none() {
+            self.first = ready!(self.poll_next(cx));
         }
         Poll::Ready(())
     }
@@ -124,7 +122,7 @@ impl HttpBody for RequestBody {
             wish.make();
         }
         match this.first.take() {
-            Some(frame) => Poll::Ready(Some(Ok(frame))),
+            Some(first) => Poll::Ready(Some(first)),
             None => this.poll_next(cx),
         }
     }
@@ -134,7 +132,7 @@ impl HttpBody for RequestBody {
     }
 
     fn size_hint(&self) -> SizeHint {
-        let first = self.first.as_ref().and_then(Frame::data_ref).map_or(0, |d| d.len() as u64);
+        let first = self.first.as_ref().and_then(|f| f.as_ref().ok()?.data_ref()).map_or(0, |d| d.len() as u64);
         match self.left {
             Some(left) => SizeHint::with_exact(left + first),
             None => SizeHint::default(),

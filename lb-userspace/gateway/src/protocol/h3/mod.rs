@@ -38,8 +38,8 @@ const UNPROVEN: usize = 100;
 /// Requests that a client may take back within [`WINDOW`] before its connection ends.
 const CANCELLED: u32 = 200;
 const WINDOW: Duration = Duration::from_secs(10);
-/// The whole of a last flight: what a connection that goes may wait for the client to close it.
-const FAREWELL: Duration = Duration::from_millis(200);
+/// How long a connection that goes waits for the client to close it: what was not read yet is lost when we do.
+const FAREWELL: Duration = Duration::from_secs(1);
 
 /// How a listener's HTTP/3 ends on a worker.
 #[derive(Clone, Debug, Default)]
