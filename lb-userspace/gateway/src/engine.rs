@@ -336,6 +336,7 @@ impl Engine {
                 let _panicked = thread.join();
             }
         }
+        self.caches.close();
         cut
     }
 
