@@ -72,7 +72,8 @@ impl Entry {
 
     /// Reads what has changed; `true` if another certificate is in force now.
     pub(crate) fn poll(&mut self, now: SystemTime) -> bool {
-        let changed = self.origin.look(now) && self.read();
+        let read = self.origin.look(now) && self.read();
+        let changed = self.pair.age(now) | read;
         let fault = self.pair.fault_at(now);
         if fault != self.fault && !self.stand_in {
             if let Some(fault) = &fault {

@@ -10,6 +10,7 @@ pub mod client;
 mod crypto;
 mod entry;
 mod names;
+mod ocsp;
 mod pair;
 mod pem;
 mod resolver;

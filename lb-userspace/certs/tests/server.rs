@@ -244,6 +244,67 @@ fn sessions_are_resumed_and_never_with_early_data() {
     assert_eq!((tls.config().max_early_data_size, tls.quic().max_early_data_size), (0, 0));
 }
 
+/// DER of one value.
+fn der(tag: u8, parts: &[&[u8]]) -> Vec<u8> {
+    let content = parts.concat();
+    let length = content.len();
+    let mut bytes =
+        if length < 0x80 { vec![tag, length as u8] } else { vec![tag, 0x82, (length >> 8) as u8, length as u8] };
+    bytes.extend_from_slice(&content);
+    bytes
+}
+
+/// An OCSP response with an answer for this serial number (RFC 6960 §4.2.1), signed by nobody.
+fn ocsp(serial: &[u8], next: &str) -> Vec<u8> {
+    let algorithm = der(0x30, &[&der(0x06, &[&[0x2b, 0x0e, 0x03, 0x02, 0x1a]])]);
+    let id = der(0x30, &[&algorithm, &der(0x04, &[&[1; 20]]), &der(0x04, &[&[2; 20]]), &der(0x02, &[serial])]);
+    let next = der(0xa0, &[&der(0x18, &[next.as_bytes()])]);
+    let single = der(0x30, &[&id, &[0x80, 0], &der(0x18, &[b"20200101000000Z"]), &next]);
+    let by = der(0xa2, &[&der(0x04, &[&[3; 20]])]);
+    let data = der(0x30, &[&by, &der(0x18, &[b"20200101000000Z"]), &der(0x30, &[&single])]);
+    let basic = der(0x30, &[&data, &algorithm, &der(0x03, &[&[0, 1, 2]])]);
+    let kind = der(0x06, &[&[0x2b, 6, 1, 5, 5, 7, 0x30, 1, 1]]);
+    let bytes = der(0xa0, &[&der(0x30, &[&kind, &der(0x04, &[&basic])])]);
+    der(0x30, &[&der(0x0a, &[&[0]]), &bytes])
+}
+
+#[test]
+fn an_ocsp_response_beside_a_certificate_is_stapled_while_it_is_good() {
+    let b = Bench::new();
+    let key = rcgen::KeyPair::generate().expect("key");
+    let (cert, key) = b.root.issue_with(&["a.test"], &key, |p| p.serial_number = Some(vec![0x11, 0x22].into()));
+    let tls = b.load(&listener(vec![b.files("a", cert, key)])).expect("loads");
+    let stapled = || {
+        let sees = Arc::new(Sees::default());
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let client =
+            ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().expect("client");
+        let client = client.dangerous().with_custom_certificate_verifier(Arc::clone(&sees) as Arc<_>);
+        shake(&Arc::new(client.with_no_client_auth()), &tls.config(), "a.test").expect("served");
+        let seen = sees.0.lock().expect("lock").clone();
+        (seen, tls.certificates()[0].error.clone().unwrap_or_default())
+    };
+    assert_eq!(stapled(), (Vec::new(), String::new()), "there is none");
+    let good = ocsp(&[0x11, 0x22], "20990101000000Z");
+    b.write("a.pem.ocsp", &good);
+    tls.poll(at(1));
+    assert_eq!(stapled(), (good.clone(), String::new()));
+    let century = SystemTime::UNIX_EPOCH + Duration::from_secs(4_102_444_800);
+    for (content, now, word) in [
+        (ocsp(&[0x11, 0x23], "20990101000000Z"), at(2), "another certificate"),
+        (b"rubbish".to_vec(), at(3), "no OCSP response"),
+        (good[..good.len() / 2].to_vec(), at(4), "no OCSP response"),
+        (der(0x30, &[&der(0x0a, &[&[6]])]), at(5), "refusal"),
+        (ocsp(&[0x11, 0x22], "20210101000000Z"), at(6), "out of date"),
+        (good.clone(), century, "out of date"),
+    ] {
+        b.write("a.pem.ocsp", &content);
+        tls.poll(now);
+        let (seen, error) = stapled();
+        assert!(seen.is_empty() && error.contains(word), "{word}: {error}");
+    }
+}
+
 /// Accepts, and notes what was stapled.
 #[derive(Debug, Default)]
 struct Sees(std::sync::Mutex<Vec<u8>>);
