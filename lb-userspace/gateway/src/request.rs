@@ -12,7 +12,8 @@ use lb_routing::{Head, path, rewrite, template};
 
 use crate::clock;
 use crate::connection::Connection;
-use crate::forward::{self, Forward};
+use crate::file;
+use crate::forward::Forward;
 use crate::record::Record;
 use crate::snapshot::{Aim, Road, Site};
 use crate::stage::head::{self, Judged};
@@ -127,9 +128,13 @@ async fn answer(
     if parts.version >= Version::HTTP_2 {
         within_limits(parts, site)?;
     }
-    let extended = parts.extensions.get::<hyper::ext::Protocol>().is_some();
+    let extended = parts.method == Method::CONNECT && parts.extensions.get::<hyper::ext::Protocol>().is_some();
     let limit = site.listener.limits.uri;
     let judged = head::judge(&parts.method, &parts.uri, parts.version, &parts.headers, limit, extended)?;
+    if extended {
+        // It is routed as the GET that it stands for (RFC 8441 §5).
+        parts.method = Method::GET;
+    }
     if let Some(line) = &mut record.head {
         line.host.clone_from(&judged.authority);
     }
@@ -158,6 +163,10 @@ async fn answer(
     let road = site.roads.get(found.index).cloned().ok_or(NO_ROUTE)?;
     record.road = Some(Arc::clone(&road));
     let route = Arc::clone(&road.route);
+    // Without a host in its match a route takes what no certificate covers.
+    if connection.tls.is_some() && !route.matching.hosts.is_empty() && !connection.place.covers(judged.host()) {
+        return Err(MISDIRECTED.into());
+    }
     if normal.escapes.beyond(&route.path_unsafe).is_some() {
         return Err(Fault::new(Refusal::BadRequest, "the path has an escape that is not allowed here").into());
     }
@@ -174,8 +183,7 @@ async fn answer(
     }
     let target = rewrite::path(&route, &found.captures, &head);
     if let Target::Files { root } = &route.target {
-        let answered = forward::file(root, &target, parts, record).await;
-        return Ok((forward::compressed(&road, parts, answered), None));
+        return Ok((file::serve(&road, root, (&normal.path, &target), parts, record).await, None));
     }
     let target = origin_form(&uri, &target)?;
     let normal = normal.path;

@@ -9,7 +9,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use lb_gateway::ExplainRequest;
-use lb_model::http::{Mirror, PathPattern, PathRewrite, Route, Target};
+use lb_model::http::{Mirror, PathPattern, PathRewrite, Protocols, Route, Target};
 
 use stand::{Backend, Client, Stand, eventually, listener, name, pool, response, route};
 
@@ -85,6 +85,60 @@ fn a_websocket_is_carried() {
         let log = std::fs::read_to_string(&stand.log).unwrap_or_default();
         log.contains("\"status\":101") && log.contains("\"bytes_in\":4") && log.contains("\"bytes_out\":7")
     });
+}
+
+/// RFC 6455 §4.2.2, of the key in a head.
+fn accept(head: &str) -> String {
+    use base64::Engine as _;
+    let key = head.split("sec-websocket-key: ").nth(1).and_then(|t| t.split("\r\n").next()).expect("a key");
+    let text = format!("{key}258EAFA5-E914-47DA-95CA-C5AB0DC85B11");
+    let hash = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA1_FOR_LEGACY_USE_ONLY, text.as_bytes());
+    base64::prelude::BASE64_STANDARD.encode(hash)
+}
+
+#[test]
+fn a_websocket_over_http_2_is_one_over_http_1_to_the_backend() {
+    let (address, thread) = backend(|head, mut stream| {
+        let answer = format!(
+            "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Accept: {}\r\n\r\nhi",
+            accept(&head)
+        );
+        stream.write_all(answer.as_bytes()).expect("sent");
+        let heard = some(&mut stream, 4);
+        (head, heard)
+    });
+    let stand = Stand::with(address, |plan| {
+        listener(plan).protocols = Protocols { h2c: true, ..Protocols::default() };
+        route(plan).matching.methods = vec![http::Method::GET];
+    });
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    runtime.block_on(async {
+        let stream = tokio::net::TcpStream::connect(stand.address).await.expect("a connection");
+        let (send, connection) = h2::client::handshake(stream).await.expect("HTTP/2");
+        let driver = tokio::spawn(connection);
+        let mut send = send.ready().await.expect("ready");
+        // The server's settings allow it; they come first.
+        while !send.is_extended_connect_protocol_enabled() {
+            tokio::task::yield_now().await;
+        }
+        let mut request = http::Request::connect("http://a.test/chat").body(()).expect("a request");
+        request.extensions_mut().insert(h2::ext::Protocol::from_static("websocket"));
+        request.headers_mut().insert("sec-websocket-version", http::HeaderValue::from_static("13"));
+        let (answer, mut up) = send.send_request(request, false).expect("sent");
+        let answer = answer.await.expect("an answer");
+        assert_eq!(answer.status(), 200);
+        assert!(!answer.headers().contains_key("sec-websocket-accept"), "{answer:?}");
+        let mut down = answer.into_body();
+        assert_eq!(down.data().await.expect("data").expect("data"), "hi");
+        up.send_data("ping".into(), true).expect("sent");
+        while let Some(more) = down.data().await {
+            assert!(more.expect("data").is_empty());
+        }
+        driver.abort();
+    });
+    let (head, heard) = thread.join().expect("the backend");
+    assert_eq!(heard, b"ping");
+    assert!(head.starts_with("GET /chat HTTP/1.1\r\n") && head.contains("upgrade: websocket\r\n"), "{head}");
 }
 
 #[test]

@@ -38,7 +38,7 @@ pub struct Asked {
 /// [`Refusal::UpgradeRefused`] for a WebSocket that the route forbids, which nothing else could serve;
 /// [`Refusal::BadRequest`] for a handshake that is none.
 pub fn asked(parts: &mut Parts, protocols: &[String]) -> Result<Option<Asked>, Fault> {
-    if let Some(protocol) = parts.extensions.get::<Protocol>().filter(|_| parts.method == Method::CONNECT) {
+    if let Some(protocol) = parts.extensions.get::<Protocol>() {
         let named = protocol.as_str().eq_ignore_ascii_case(WEBSOCKET) && names(protocols, WEBSOCKET);
         return if named { Ok(Some(extended(parts))) } else { Err(FORBIDDEN) };
     }

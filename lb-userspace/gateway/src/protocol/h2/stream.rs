@@ -10,7 +10,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use h2::server::SendResponse;
 use h2::{Reason, RecvStream, SendStream};
-use http::header::{CONNECTION, CONTENT_LENGTH, DATE, TRANSFER_ENCODING, UPGRADE};
+use http::header::{CONNECTION, CONTENT_LENGTH, DATE, EXPECT, TRANSFER_ENCODING, UPGRADE};
 use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode};
 use http_body::Body as HttpBody;
 use lb_message::Body;
@@ -33,6 +33,7 @@ pub(super) async fn serve(
     let idle = connection.site().listener.timeouts.idle;
     let (mut parts, recv) = request.into_parts();
     let head = parts.method == Method::HEAD;
+    let interim = Arc::<Interim>::default();
     // A tunnel's bytes are no body: they wait until the backend has agreed.
     let (body, tunnel_in) = match parts.extensions.remove::<h2::ext::Protocol>() {
         Some(protocol) => {
@@ -43,10 +44,10 @@ pub(super) async fn serve(
         None if recv.is_end_stream() => (Body::Empty, None),
         None => {
             let length = parts.headers.get(CONTENT_LENGTH).and_then(|v| v.to_str().ok()?.parse().ok());
-            (Body::boxed(RequestBody::new(recv, length)), None)
+            let expected = parts.headers.contains_key(EXPECT).then(|| Arc::clone(&interim));
+            (Body::boxed(RequestBody::new(recv, length, expected)), None)
         }
     };
-    let interim = Arc::<Interim>::default();
     parts.extensions.insert(Arc::clone(&interim));
     let reply = {
         let mut serving = pin!(request::serve(&connection, Request::from_parts(parts, body)));
@@ -72,7 +73,9 @@ pub(super) async fn serve(
     };
     match (tunnel, tunnel_in) {
         (Some(tunnel), Some(recv)) => {
-            let (response, _) = fit(response, &connection.worker.date(), false);
+            let (mut response, _) = fit(response, &connection.worker.date(), false);
+            // A successful answer to CONNECT has none (RFC 9110 §8.6).
+            response.headers_mut().remove(CONTENT_LENGTH);
             if let Ok(send) = respond.send_response(response, false) {
                 tunnel.run(Raw { recv, send, ahead: Bytes::new() }, &connection).await;
             }
