@@ -1,7 +1,6 @@
 //! What is known of a client's connection for all of its requests, and how it is told to end.
 
 use std::cell::{Cell, RefCell};
-use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Waker};
@@ -57,8 +56,6 @@ pub(crate) struct Connection {
     pub worker: Rc<Worker>,
     pub place: Arc<Place>,
     pub peer: Peer,
-    /// The client's socket address, or the PROXY header's.
-    pub remote: SocketAddr,
     pub tls: Option<Tls>,
     pub life: Rc<Life>,
     pub requests: Cell<u64>,

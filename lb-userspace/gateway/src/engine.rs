@@ -25,7 +25,7 @@ use crate::clock;
 use crate::door::{GatewayError, GatewayOptions, Inherited};
 use crate::listener::socket;
 use crate::plan::HttpPlan;
-use crate::snapshot::{self, Place, Road, Site};
+use crate::snapshot::{self, Place, Road};
 use crate::stats::{Ids, Shard};
 use crate::tap::Taps;
 use crate::worker::{self, Command, Handle, Shared};
@@ -197,6 +197,8 @@ impl Engine {
         self.settle_quic(&plan, udp);
         self.chores.order(plan.listeners.values().map(Arc::as_ref));
         self.chores.watch(ready.certificates.into_values().collect());
+        // What was taken over and is not wanted any more: nobody would accept there.
+        self.inherited.lock().unwrap_or_else(PoisonError::into_inner).clear();
         self.plan = plan;
         Ok(())
     }
@@ -284,10 +286,6 @@ impl Engine {
     pub(crate) fn certificates(&self) -> Vec<(Name, Arc<ServerTls>)> {
         let tls = |(name, open): (&Name, &Open)| Some((name.clone(), open.place.tls.load_full()?));
         self.open.iter().filter_map(tls).collect()
-    }
-
-    pub(crate) fn sites(&self) -> Vec<Arc<Site>> {
-        self.open.values().map(|o| o.place.site.load_full()).collect()
     }
 
     pub(crate) fn place(&self, name: &Name) -> Option<&Arc<Place>> {

@@ -2,7 +2,6 @@
 
 use std::cell::RefCell;
 use std::net::{IpAddr, SocketAddr};
-use std::path::Path;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -251,32 +250,4 @@ fn port_of(authority: &HeaderValue, secure: bool) -> Option<u16> {
     let port = lb_routing::host::canonical(authority.to_str().ok()?).ok()?.port?;
     let own = if secure { 443 } else { 80 };
     (port != own).then_some(port)
-}
-
-/// A file below `root`.
-pub(crate) async fn file(root: &Path, path: &str, parts: &Parts, record: &mut Record) -> Response<Body> {
-    match lb_content::serve(root, path, &parts.method, &parts.headers, clock::wall()).await {
-        Ok(response) => response,
-        Err(refused) => {
-            record.reason = Some(refused.refusal);
-            let mut response = refuse::refuse(&refuse::Refused {
-                refusal: refused.refusal,
-                detail: refused.refusal.title(),
-                request_id: &record.request_id,
-                retry_after: None,
-                grpc: false,
-                close: false,
-                pages: record.road.as_ref().map(|r| &r.pages).filter(|p| !p.is_empty()),
-            });
-            response.headers_mut().extend(refused.headers);
-            response
-        }
-    }
-}
-
-pub(crate) fn compressed(road: &Road, parts: &Parts, response: Response<Body>) -> Response<Body> {
-    match &road.route.compress {
-        Some(compress) => lb_content::encode(compress, &parts.headers, &parts.method, response),
-        None => response,
-    }
 }

@@ -30,7 +30,7 @@ impl Interim {
         std::mem::take(&mut waiting.answers)
     }
 
-    fn put(&self, status: StatusCode, fields: HeaderMap) {
+    pub(crate) fn put(&self, status: StatusCode, fields: HeaderMap) {
         let mut waiting = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if waiting.answers.len() < MOST {
             waiting.answers.push((status, fields));

@@ -7,9 +7,11 @@
 mod chores;
 mod clock;
 mod connection;
+mod digits;
 pub mod door;
 mod engine;
 pub mod explain;
+mod file;
 mod forward;
 mod interim;
 mod key;

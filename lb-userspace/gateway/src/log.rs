@@ -6,6 +6,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use http::{HeaderValue, Version};
 use lb_model::AccessLogFormat;
 
+use crate::digits;
 use crate::record::Record;
 
 /// One line with its end.
@@ -39,7 +40,7 @@ pub(crate) fn object(out: &mut Vec<u8>, r: &Record, bytes_out: u64, took: Durati
     optional(out, r.road.as_ref().map(|road| road.route.name.as_str().as_bytes()));
     // Consumers and versions come with the gateway's policies.
     out.extend_from_slice(b",\"consumer\":null,\"version\":null,\"client\":\"");
-    let _ = write!(out, "{}", r.client);
+    digits::address(out, r.client);
     out.extend_from_slice(b"\",\"method\":");
     let head = r.head.as_ref();
     optional(out, head.map(|h| h.method.as_str().as_bytes()));
@@ -47,24 +48,34 @@ pub(crate) fn object(out: &mut Vec<u8>, r: &Record, bytes_out: u64, took: Durati
     optional(out, head.and_then(|h| h.host.as_ref()).map(HeaderValue::as_bytes));
     out.extend_from_slice(b",\"path\":");
     optional(out, head.map(|h| h.uri.path().as_bytes()));
-    let _ = write!(out, ",\"status\":{},\"reason\":", r.status);
+    out.extend_from_slice(b",\"status\":");
+    digits::number(out, r.status.into());
+    out.extend_from_slice(b",\"reason\":");
     optional(out, r.reason.map(|reason| reason.name().as_bytes()));
     match r.backend {
         Some(backend) => {
-            let _ = write!(out, ",\"backend\":\"{backend}\"");
+            out.extend_from_slice(b",\"backend\":\"");
+            digits::socket(out, backend);
+            out.push(b'"');
         }
         None => out.extend_from_slice(b",\"backend\":null"),
     }
     out.extend_from_slice(b",\"pool\":");
     optional(out, r.pool.as_ref().map(|(name, _)| name.as_str().as_bytes()));
-    let _ = write!(out, ",\"bytes_in\":{},\"bytes_out\":{bytes_out},\"duration_ms\":", r.bytes_in());
+    out.extend_from_slice(b",\"bytes_in\":");
+    digits::number(out, r.bytes_in());
+    out.extend_from_slice(b",\"bytes_out\":");
+    digits::number(out, bytes_out);
+    out.extend_from_slice(b",\"duration_ms\":");
     milliseconds(out, took);
     out.extend_from_slice(b",\"backend_ms\":");
     match r.backend_took {
         Some(took) => milliseconds(out, took),
         None => out.extend_from_slice(b"null"),
     }
-    let _ = write!(out, ",\"retries\":{},\"cache\":", r.retries);
+    out.extend_from_slice(b",\"retries\":");
+    digits::number(out, r.retries.into());
+    out.extend_from_slice(b",\"cache\":");
     optional(out, r.cache.map(str::as_bytes));
     out.extend_from_slice(b",\"tls\":");
     optional(out, r.connection.tls.as_ref().map(|t| t.version.as_bytes()));
@@ -149,8 +160,10 @@ const fn is_directional(c: char) -> bool {
 }
 
 fn milliseconds(out: &mut Vec<u8>, took: Duration) {
-    let micros = took.as_micros();
-    let _ = write!(out, "{}.{:03}", micros / 1000, micros % 1000);
+    let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
+    digits::number(out, micros / 1000);
+    out.push(b'.');
+    digits::padded(out, micros % 1000, 3);
 }
 
 /// Year, month, day of a count of days since 1970 (Howard Hinnant's `civil_from_days`).
@@ -173,7 +186,13 @@ pub(crate) fn rfc3339(out: &mut Vec<u8>, at: SystemTime) {
     let (seconds, millis) = (since.as_secs(), since.subsec_millis());
     let (year, month, day) = civil(seconds / 86_400);
     let (h, m, s) = (seconds / 3600 % 24, seconds / 60 % 60, seconds % 60);
-    let _ = write!(out, "{year:04}-{month:02}-{day:02}T{h:02}:{m:02}:{s:02}.{millis:03}Z");
+    for (before, n, width) in
+        [("", year, 4), ("-", month, 2), ("-", day, 2), ("T", h, 2), (":", m, 2), (":", s, 2), (".", millis.into(), 3)]
+    {
+        out.extend_from_slice(before.as_bytes());
+        digits::padded(out, n, width);
+    }
+    out.push(b'Z');
 }
 
 /// `31/Jan/2026:12:34:56 +0000`

@@ -144,7 +144,7 @@ impl Record {
     }
 }
 
-impl Finish for Option<Record> {
+impl Finish for Option<Box<Record>> {
     fn finish(self, sent: Sent) {
         if let Some(record) = self {
             record.finish(sent);

@@ -26,8 +26,8 @@ use crate::tunnel::Tunnel;
 /// A response for the client. With a tunnel the record ends when that does.
 #[derive(Debug)]
 pub(crate) struct Reply {
-    pub response: Response<Download<Option<Record>>>,
-    pub tunnel: Option<Tunnel>,
+    pub response: Response<Download<Option<Box<Record>>>>,
+    pub tunnel: Option<Box<Tunnel>>,
 }
 
 /// What a stage ends a request with.
@@ -56,7 +56,7 @@ pub(crate) async fn serve(connection: &Rc<Connection>, request: Request<Body>) -
     let site = connection.site();
     let (mut parts, body) = request.into_parts();
     let id = connection.peer.request_id(&parts.headers).unwrap_or_else(|| connection.worker.request_id());
-    let mut record = Record::new(connection, Arc::clone(&site), clock::now(), id);
+    let mut record = Box::new(Record::new(connection, Arc::clone(&site), clock::now(), id));
     record.of(&parts);
     record.trace(&mut parts.headers);
     let grpc = is_grpc(&parts.headers);
@@ -74,17 +74,19 @@ pub(crate) async fn serve(connection: &Rc<Connection>, request: Request<Body>) -
 /// A request of which not even the head could be read (HTTP/1).
 pub(crate) fn unreadable(connection: &Rc<Connection>, fault: &Fault) -> Reply {
     let site = connection.site();
-    let mut record = Record::new(connection, Arc::clone(&site), clock::now(), connection.worker.request_id());
+    let id = connection.worker.request_id();
+    let mut record = Box::new(Record::new(connection, Arc::clone(&site), clock::now(), id));
     let mut response = refused(&mut record, &End::Fault(*fault), false);
     dress(connection, &site, &mut response, &record, Version::HTTP_11);
     record.status = response.status().as_u16();
     reply(response, None, record, false, false)
 }
 
-fn reply(response: Response<Body>, tunnel: Option<Tunnel>, record: Record, head_only: bool, grpc: bool) -> Reply {
+fn reply(response: Response<Body>, tunnel: Option<Tunnel>, record: Box<Record>, head_only: bool, grpc: bool) -> Reply {
     if let Some(mut tunnel) = tunnel {
         tunnel.record = Some(record);
-        return Reply { response: response.map(|b| Download::new(b, false, None)), tunnel: Some(tunnel) };
+        let response = response.map(|b| Download::new(b, false, None));
+        return Reply { response, tunnel: Some(Box::new(tunnel)) };
     }
     let response = response.map(|body| {
         let body = if head_only { Body::Empty } else { body };

@@ -58,7 +58,6 @@ struct Counts {
     routes: Vec<OfRoute>,
     listeners: Vec<ListenerCounters>,
     refused: Vec<u64>,
-    lines_dropped: u64,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -127,10 +126,6 @@ impl Shard {
     pub(crate) fn proxy_refused(&self, listener: u32) {
         at(&mut self.counts().listeners, listener).proxy_refused += 1;
     }
-
-    pub(crate) fn lines_dropped(&self, lines: u64) {
-        self.counts().lines_dropped += lines;
-    }
 }
 
 /// Sums the shards into `out`.
@@ -174,6 +169,5 @@ pub(crate) fn sum(shards: &[std::sync::Arc<Shard>], ids: &Ids, out: &mut HttpCou
                 *out.refused.entry(refusal.name()).or_default() += n;
             }
         }
-        out.access_lines_dropped += counts.lines_dropped;
     }
 }

@@ -19,7 +19,7 @@ pub(crate) struct Tunnel {
     pub idle: Duration,
     pub websocket: bool,
     /// Ends with the tunnel.
-    pub record: Option<Record>,
+    pub record: Option<Box<Record>>,
 }
 
 impl Tunnel {

@@ -2,7 +2,6 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
-use std::fmt::Write as _;
 use std::net::{TcpListener, UdpSocket};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -11,6 +10,7 @@ use std::sync::mpsc::SyncSender;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime};
 
+use bytes::Bytes;
 use http::HeaderValue;
 use lb_certs::Challenges;
 use lb_model::{AccessLogFormat, Name};
@@ -24,6 +24,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::clock;
 use crate::connection::Life;
+use crate::digits;
 use crate::listener::accept;
 use crate::listener::udp::Share;
 use crate::log;
@@ -71,7 +72,11 @@ pub(crate) enum Command {
     },
     /// The listener's sockets close; its connections go politely.
     Close(Name),
-    OpenQuic { place: Arc<Place>, name: Name, sockets: Vec<(UdpSocket, Share)> },
+    OpenQuic {
+        place: Arc<Place>,
+        name: Name,
+        sockets: Vec<(UdpSocket, Share)>,
+    },
     /// HTTP/3 ends there, and nothing else.
     CloseQuic(Name),
     /// Another process reads these sockets: QUIC's connections end at once.
@@ -252,10 +257,11 @@ impl Worker {
     }
 
     pub(crate) fn request_id(&self) -> HeaderValue {
-        let mut text = String::with_capacity(32);
+        let mut text = Vec::with_capacity(32);
         let mut chance = self.chance.borrow_mut();
-        let _ = write!(text, "{:016x}{:016x}", chance.random::<u64>(), chance.random::<u64>());
-        HeaderValue::try_from(text).unwrap_or_else(|_| HeaderValue::from_static("-"))
+        digits::hex(&mut text, chance.random());
+        digits::hex(&mut text, chance.random());
+        HeaderValue::from_maybe_shared(Bytes::from(text)).unwrap_or_else(|_| HeaderValue::from_static("-"))
     }
 
     pub(crate) fn log_is_combined(&self) -> bool {

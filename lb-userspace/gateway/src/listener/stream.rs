@@ -15,11 +15,11 @@ pub(crate) enum Stream {
 }
 
 impl Stream {
-    /// The socket beneath.
-    pub(crate) fn socket(&self) -> &TcpStream {
+    /// The socket, where it tells all: TLS may hold back bytes that were read already.
+    pub(crate) fn clear(&self) -> Option<&TcpStream> {
         match self {
-            Self::Clear(s) => s,
-            Self::Tls(s) => s.get_ref().0,
+            Self::Clear(s) => Some(s),
+            Self::Tls(_) => None,
         }
     }
 }

@@ -13,26 +13,26 @@ use lb_gateway::{Gateway, GatewayOptions, HttpPlan, MemberPlan, MemberState, Poo
 use lb_model::http::{HttpPool, Listener, Route, Target};
 use lb_model::{AccessLog, Host, Name};
 
-pub const PATIENCE: Duration = Duration::from_secs(10);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
 
-pub fn name(text: &str) -> Name {
+pub(crate) fn name(text: &str) -> Name {
     text.parse().expect("a name")
 }
 
 /// A port of loopback that was free a moment ago.
-pub fn free() -> SocketAddr {
+pub(crate) fn free() -> SocketAddr {
     TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("an address")
 }
 
 /// Answers each request of HTTP/1 with what `answer` makes of the raw request; keeps what it saw.
-pub struct Backend {
-    pub address: SocketAddr,
-    pub seen: Arc<Mutex<Vec<Vec<u8>>>>,
-    pub connections: Arc<AtomicU64>,
+pub(crate) struct Backend {
+    pub(crate) address: SocketAddr,
+    pub(crate) seen: Arc<Mutex<Vec<Vec<u8>>>>,
+    pub(crate) connections: Arc<AtomicU64>,
 }
 
 impl Backend {
-    pub fn start(answer: impl Fn(&[u8]) -> Vec<u8> + Send + Sync + 'static) -> Self {
+    pub(crate) fn start(answer: impl Fn(&[u8]) -> Vec<u8> + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let address = listener.local_addr().expect("an address");
         let seen = Arc::new(Mutex::new(Vec::new()));
@@ -59,28 +59,28 @@ impl Backend {
     }
 
     /// 200 with the request as its body.
-    pub fn echo() -> Self {
+    pub(crate) fn echo() -> Self {
         Self::start(|request| response("200 OK", "x-from: backend\r\n", request))
     }
 
-    pub fn last(&self) -> String {
+    pub(crate) fn last(&self) -> String {
         let seen = self.seen.lock().expect("no panic");
         String::from_utf8_lossy(seen.last().expect("a request")).into_owned()
     }
 
-    pub fn count(&self) -> usize {
+    pub(crate) fn count(&self) -> usize {
         self.seen.lock().expect("no panic").len()
     }
 }
 
-pub fn response(status: &str, fields: &str, body: &[u8]) -> Vec<u8> {
+pub(crate) fn response(status: &str, fields: &str, body: &[u8]) -> Vec<u8> {
     let mut out = format!("HTTP/1.1 {status}\r\n{fields}content-length: {}\r\n\r\n", body.len()).into_bytes();
     out.extend_from_slice(body);
     out
 }
 
 /// One message off a connection: head, and a body by Content-Length or chunked (kept as it came).
-pub fn take_message(stream: &mut impl Read, input: &mut Vec<u8>) -> Option<Vec<u8>> {
+pub(crate) fn take_message(stream: &mut impl Read, input: &mut Vec<u8>) -> Option<Vec<u8>> {
     let mut chunk = [0; 16 << 10];
     loop {
         if let Some(length) = whole(input) {
@@ -105,15 +105,15 @@ fn whole(input: &[u8]) -> Option<usize> {
     (input.len() >= head + length).then_some(head + length)
 }
 
-pub struct Stand {
-    pub gateway: Gateway,
-    pub address: SocketAddr,
-    pub plan: HttpPlan,
-    pub log: PathBuf,
+pub(crate) struct Stand {
+    pub(crate) gateway: Gateway,
+    pub(crate) address: SocketAddr,
+    pub(crate) plan: HttpPlan,
+    pub(crate) log: PathBuf,
     folder: tempfile::TempDir,
 }
 
-pub fn pool(of: &str, backends: &[SocketAddr]) -> PoolPlan {
+pub(crate) fn pool(of: &str, backends: &[SocketAddr]) -> PoolPlan {
     let member = |address: &SocketAddr| MemberPlan {
         configured: (*address).into(),
         address: *address,
@@ -132,11 +132,11 @@ pub fn pool(of: &str, backends: &[SocketAddr]) -> PoolPlan {
 
 impl Stand {
     /// One clear listener `edge`, one route `all` to one pool `web`.
-    pub fn new(backend: SocketAddr) -> Self {
+    pub(crate) fn new(backend: SocketAddr) -> Self {
         Self::with(backend, |_| {})
     }
 
-    pub fn with(backend: SocketAddr, change: impl FnOnce(&mut HttpPlan)) -> Self {
+    pub(crate) fn with(backend: SocketAddr, change: impl FnOnce(&mut HttpPlan)) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let log = folder.path().join("access.log");
         let host = Host { access_log: AccessLog::File(log.clone()), ..Host::default() };
@@ -154,70 +154,70 @@ impl Stand {
         Self { gateway, address, plan, log, folder }
     }
 
-    pub fn change(&mut self, change: impl FnOnce(&mut HttpPlan)) {
+    pub(crate) fn change(&mut self, change: impl FnOnce(&mut HttpPlan)) {
         change(&mut self.plan);
         self.gateway.apply(self.plan.clone()).expect("a plan");
     }
 
-    pub fn client(&self) -> Client {
+    pub(crate) fn client(&self) -> Client {
         Client::to(self.address)
     }
 
-    pub fn folder(&self) -> &std::path::Path {
+    pub(crate) fn folder(&self) -> &std::path::Path {
         self.folder.path()
     }
 }
 
-pub fn route(plan: &mut HttpPlan) -> &mut Route {
+pub(crate) fn route(plan: &mut HttpPlan) -> &mut Route {
     Arc::make_mut(&mut plan.routes[0])
 }
 
-pub fn listener(plan: &mut HttpPlan) -> &mut Listener {
+pub(crate) fn listener(plan: &mut HttpPlan) -> &mut Listener {
     Arc::make_mut(plan.listeners.get_mut("edge").expect("the listener"))
 }
 
 /// Sends bytes, reads messages.
-pub struct Client {
-    pub stream: TcpStream,
+pub(crate) struct Client {
+    pub(crate) stream: TcpStream,
     input: Vec<u8>,
 }
 
 impl Client {
-    pub fn to(address: SocketAddr) -> Self {
+    pub(crate) fn to(address: SocketAddr) -> Self {
         let stream = TcpStream::connect(address).expect("a connection");
         stream.set_read_timeout(Some(PATIENCE)).expect("an option");
         Self { stream, input: Vec::new() }
     }
 
-    pub fn send(&mut self, text: impl AsRef<[u8]>) {
+    pub(crate) fn send(&mut self, text: impl AsRef<[u8]>) {
         self.stream.write_all(text.as_ref()).expect("sent");
     }
 
     /// The next response; empty: the connection was closed.
-    pub fn read(&mut self) -> String {
+    pub(crate) fn read(&mut self) -> String {
         let message = take_message(&mut self.stream, &mut self.input).unwrap_or_default();
         String::from_utf8_lossy(&message).into_owned()
     }
 
-    pub fn ask(&mut self, text: impl AsRef<[u8]>) -> String {
+    pub(crate) fn ask(&mut self, text: impl AsRef<[u8]>) -> String {
         self.send(text);
         self.read()
     }
 
     /// Everything until the connection is closed.
-    pub fn rest(&mut self) -> String {
+    pub(crate) fn rest(&mut self) -> String {
         let mut all = std::mem::take(&mut self.input);
         let _reset = self.stream.read_to_end(&mut all);
         String::from_utf8_lossy(&all).into_owned()
     }
 
-    pub fn is_closed(&mut self) -> bool {
+    pub(crate) fn is_closed(&mut self) -> bool {
         self.input.is_empty() && matches!(self.stream.read(&mut [0; 1]), Ok(0) | Err(_))
     }
 }
 
 /// Waits until something holds.
-pub fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
+pub(crate) fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
     let until = std::time::Duration::from_millis(10);
     for _ in 0..1_000 {
         if holds() {

@@ -38,7 +38,7 @@ pub(crate) enum Decoded {
 
 /// The body's framing is broken: the connection is out of step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Broken {
+pub(crate) enum Broken {
     #[error("a chunk's length is none")]
     Length,
     #[error("a chunk does not end where it should")]

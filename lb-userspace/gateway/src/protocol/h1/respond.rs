@@ -12,8 +12,8 @@ use http::{HeaderMap, HeaderValue, Response, StatusCode, Version};
 use http_body::Body as HttpBody;
 
 use super::wire::Wire;
-use crate::clock;
 use crate::protocol::timer::Timer;
+use crate::{clock, digits};
 
 /// Frames up to this size are copied behind what is already to be written; larger ones are written from where they are.
 const COPIED: usize = 8 << 10;
@@ -85,7 +85,7 @@ pub(crate) async fn interim(
     timer: &mut Timer,
     out: &mut Vec<u8>,
 ) -> io::Result<()> {
-    let _ = write!(out, "HTTP/1.1 {} {}\r\n", status.as_str(), status.canonical_reason().unwrap_or_default());
+    status_line(out, status);
     for (name, value) in fields {
         field(out, name.as_str(), value.as_bytes());
     }
@@ -117,8 +117,7 @@ fn encode<B: HttpBody>(
     let tunnel = status == StatusCode::SWITCHING_PROTOCOLS;
     let closes = headers.get_all(CONNECTION).iter().any(|v| v.as_bytes().eq_ignore_ascii_case(b"close"));
     let keep_alive = asked.keep_alive && !closes && framing != Framing::Close;
-    // Writing into a Vec cannot fail.
-    let _ = write!(out, "HTTP/1.1 {} {}\r\n", status.as_str(), status.canonical_reason().unwrap_or_default());
+    status_line(out, status);
     for (name, value) in headers {
         let ours = *name == TRANSFER_ENCODING
             || (*name == CONNECTION && !tunnel)
@@ -129,11 +128,11 @@ fn encode<B: HttpBody>(
     }
     match framing {
         Framing::Length(length) => {
-            let _ = write!(out, "content-length: {length}\r\n");
+            content_length(out, length);
         }
         Framing::Chunked => out.extend_from_slice(b"transfer-encoding: chunked\r\n"),
         Framing::None if asked.head && !headers.contains_key(CONTENT_LENGTH) && exact.is_some_and(|n| n > 0) => {
-            let _ = write!(out, "content-length: {}\r\n", exact.unwrap_or_default());
+            content_length(out, exact.unwrap_or_default());
         }
         Framing::None | Framing::Close => {}
     }
@@ -148,6 +147,20 @@ fn encode<B: HttpBody>(
     }
     out.extend_from_slice(b"\r\n");
     (framing, keep_alive)
+}
+
+fn status_line(out: &mut Vec<u8>, status: StatusCode) {
+    out.extend_from_slice(b"HTTP/1.1 ");
+    out.extend_from_slice(status.as_str().as_bytes());
+    out.push(b' ');
+    out.extend_from_slice(status.canonical_reason().unwrap_or_default().as_bytes());
+    out.extend_from_slice(b"\r\n");
+}
+
+fn content_length(out: &mut Vec<u8>, length: u64) {
+    out.extend_from_slice(b"content-length: ");
+    digits::number(out, length);
+    out.extend_from_slice(b"\r\n");
 }
 
 fn field(out: &mut Vec<u8>, name: &str, value: &[u8]) {
@@ -249,6 +262,7 @@ impl Sending<'_> {
         }
         let chunked = self.framing == Framing::Chunked;
         if chunked {
+            // Writing into a Vec cannot fail.
             let _ = write!(self.out, "{:x}\r\n", data.len());
         }
         if data.len() <= COPIED {

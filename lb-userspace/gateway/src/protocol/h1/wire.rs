@@ -63,6 +63,12 @@ impl Wire {
     /// Reads more; 0: the client has sent its last byte.
     pub(crate) fn poll_fill(&self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         let mut input = self.input.borrow_mut();
+        // A connection that says nothing has no buffer.
+        if input.capacity() == 0
+            && let Some(socket) = self.stream.borrow().clear()
+        {
+            ready!(socket.poll_read_ready(cx))?;
+        }
         let chunk = self.chunk.get();
         if input.capacity() - input.len() < chunk / 2 {
             input.reserve(chunk);

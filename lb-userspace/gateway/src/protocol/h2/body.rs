@@ -2,12 +2,16 @@
 
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf as _, Bytes};
 use h2::{RecvStream, SendStream};
+use http::{HeaderMap, StatusCode};
 use http_body::{Body, Frame, SizeHint};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use crate::interim::Interim;
 
 #[derive(Debug)]
 pub(crate) struct RequestBody {
@@ -15,11 +19,13 @@ pub(crate) struct RequestBody {
     /// Bytes to come, if they were announced.
     left: Option<u64>,
     data_over: bool,
+    /// Where `100 Continue` is asked for, once somebody wants the body (RFC 9110 §10.1.1).
+    expected: Option<Arc<Interim>>,
 }
 
 impl RequestBody {
-    pub(crate) fn new(stream: RecvStream, length: Option<u64>) -> Self {
-        Self { stream, left: length, data_over: false }
+    pub(crate) fn new(stream: RecvStream, length: Option<u64>, expected: Option<Arc<Interim>>) -> Self {
+        Self { stream, left: length, data_over: false, expected }
     }
 }
 
@@ -29,6 +35,9 @@ impl Body for RequestBody {
 
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, h2::Error>>> {
         let this = self.get_mut();
+        if let Some(interim) = this.expected.take() {
+            interim.put(StatusCode::CONTINUE, HeaderMap::new());
+        }
         if !this.data_over {
             match ready!(this.stream.poll_data(cx)) {
                 Some(Ok(data)) => {

@@ -11,7 +11,7 @@ use h3::server::RequestStream;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use lb_message::BoxError;
 
-use super::quic::Receive;
+use super::stream::Receive;
 
 /// Somebody wants the body: a client that waits for 100 (Continue) is to be told.
 #[derive(Clone, Debug, Default)]

@@ -17,7 +17,8 @@ use lb_model::http::{ListenerLimits, Refusal};
 use tokio::time::timeout;
 
 use super::body::{RequestBody, Wish};
-use super::quic::{HEAD_TOO_LARGE, Quic, Send, Side};
+use super::quic::{HEAD_TOO_LARGE, Quic, Side};
+use super::stream::Send;
 use crate::connection::Connection;
 use crate::request::{self, Reply};
 use crate::stage::Fault;

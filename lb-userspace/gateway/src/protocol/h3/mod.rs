@@ -5,6 +5,7 @@ mod exchange;
 mod frames;
 mod quic;
 mod settings;
+mod stream;
 
 use std::cell::Cell;
 use std::future::poll_fn;
@@ -111,7 +112,6 @@ async fn begin(worker: Rc<Worker>, place: Arc<Place>, connecting: quinn::Connect
             worker: Rc::clone(&worker),
             place,
             peer: Peer::new(&listener, remote.ip(), true),
-            remote,
             tls: Some(Tls { version: "TLSv1.3", server_name }),
             life,
             requests: Cell::new(0),
