@@ -9,7 +9,7 @@ use lb_model::http::HttpAlgorithm;
 use crate::table::identity;
 
 /// Latencies below this say more about the scheduler than about the backend: all of them count as this much.
-const LATENCY_FLOOR: u64 = 10_000_000;
+const LATENCY_FLOOR: u64 = 20_000_000;
 /// Points of a member of weight 1 on the ring (as ketama has them).
 const POINTS: u64 = 160;
 /// All points of a ring together; heavier weights are scaled down to it.

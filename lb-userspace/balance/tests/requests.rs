@@ -75,7 +75,7 @@ fn two_choices_are_exact_among_equals_and_shun_the_slow_and_the_busy() {
     assert_eq!(shares(&picker, &slow, 1_000), BTreeMap::from([(1, 1_000)]));
     let busy = World { active: vec![3, 4], ..World::default() };
     assert_eq!(shares(&picker, &busy, 1_000), BTreeMap::from([(0, 1_000)]));
-    // A slow one is taken once the other has ten times as much to do.
+    // A slow one is taken once the other has that much more to do.
     let both = World { latency: vec![100_000_000, 1_000_000], active: vec![0, 10], ..World::default() };
     assert_eq!(shares(&picker, &both, 1_000), BTreeMap::from([(0, 1_000)]));
 }

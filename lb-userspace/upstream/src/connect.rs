@@ -128,7 +128,7 @@ pub(crate) async fn h1(lane: &Rc<Lane>, link: &Link, within: Duration) -> Result
 }
 
 pub(crate) async fn h2(lane: &Rc<Lane>, link: &Link, within: Duration) -> Result<Rc<H2>, NoConnection> {
-    let (io, _) = stream(lane, link, within).await?;
+    let (io, read) = stream(lane, link, within).await?;
     let (sender, mut connection) = http2::Builder::new(Local)
         .max_header_list_size(H2_HEAD)
         .initial_stream_window_size(H2_STREAM_WINDOW)
@@ -136,7 +136,7 @@ pub(crate) async fn h2(lane: &Rc<Lane>, link: &Link, within: Duration) -> Result
         .handshake::<_, Outgoing>(io)
         .await
         .map_err(|_| NoConnection::Failed)?;
-    let h2 = Rc::new(H2::new(sender, link.id));
+    let h2 = Rc::new(H2::new(sender, link.id, read));
     let limit = Rc::clone(&h2.limit);
     drive(lane, async move {
         let ended = std::future::poll_fn(|cx| {

@@ -258,8 +258,11 @@ impl<'a> Run<'a> {
                 Ok(Got { response, exchange, at: now })
             }
             Err(broken) => {
+                // A body that did not come is the client's doing.
+                let late = matches!(broken, Broken::Final(Refusal::BackendTimeout, _));
+                let upload = self.upload.as_ref();
                 let blameless = matches!(broken, Broken::Unsent(_) | Broken::Closed { stale: true })
-                    || self.upload.as_ref().is_some_and(|u| u.failed().is_some());
+                    || upload.is_some_and(|u| u.failed().is_some() || (late && !u.is_done()));
                 if !blameless {
                     backend.judge(self.rule(), true, now - sent, now);
                     backend.observe(now - sent, now);
@@ -302,8 +305,11 @@ impl<'a> Run<'a> {
                 (result, !h1.is_fresh(), h1.read() != before)
             }
             Exchange::H2(share) => {
-                let mut sender = share.0.sender.clone();
+                let (mut sender, before) = (share.0.sender.clone(), share.0.read());
                 let result = deadline.watch(sender.try_send_request(request)).await;
+                if result.is_none() && share.0.read() == before {
+                    share.0.retire();
+                }
                 (result, !share.1 && sender.is_closed(), false)
             }
         };

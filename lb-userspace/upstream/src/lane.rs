@@ -86,13 +86,34 @@ pub(crate) struct H2 {
     link: u64,
     active: Cell<usize>,
     used: Cell<bool>,
+    read: Arc<AtomicU64>,
+    /// It was silent while an answer was due: the other end may be gone without a word.
+    silent: Cell<bool>,
     /// Streams that the backend allows.
     pub(crate) limit: Rc<Cell<usize>>,
 }
 
 impl H2 {
-    pub(crate) fn new(sender: http2::SendRequest<Outgoing>, link: u64) -> Self {
-        Self { sender, link, active: Cell::new(0), used: Cell::new(false), limit: Rc::new(Cell::new(MOST_STREAMS)) }
+    pub(crate) fn new(sender: http2::SendRequest<Outgoing>, link: u64, read: Arc<AtomicU64>) -> Self {
+        Self {
+            sender,
+            link,
+            active: Cell::new(0),
+            used: Cell::new(false),
+            read,
+            silent: Cell::new(false),
+            limit: Rc::new(Cell::new(MOST_STREAMS)),
+        }
+    }
+
+    /// Bytes read so far.
+    pub(crate) fn read(&self) -> u64 {
+        self.read.load(Relaxed)
+    }
+
+    /// No more requests go over it; those on it go on.
+    pub(crate) fn retire(&self) {
+        self.silent.set(true);
     }
 }
 
@@ -183,7 +204,7 @@ impl Lane {
 
     fn shared_place(&self, link: &Link) -> Option<Share> {
         let mut shared = self.shared.borrow_mut();
-        shared.retain(|h2| !h2.sender.is_closed() && h2.link == link.id);
+        shared.retain(|h2| !h2.sender.is_closed() && !h2.silent.get() && h2.link == link.id);
         let room = |h2: &&Rc<H2>| h2.active.get() < h2.limit.get().clamp(1, MOST_STREAMS);
         shared.iter().find(room).map(Share::of)
     }

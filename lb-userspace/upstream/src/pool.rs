@@ -15,7 +15,7 @@ use crate::backend::{Backend, Ticket};
 use crate::clock;
 use crate::link::Link;
 use crate::outlier::most_ejected;
-use crate::plan::{MemberState, PoolPlan};
+use crate::plan::{MemberPlan, MemberState, PoolPlan};
 use crate::published::{Member, Parts, Published, View};
 use crate::queue::Waiting;
 use crate::sticky;
@@ -283,19 +283,22 @@ fn tokens(plan: &PoolPlan, key: &[u8; 32]) -> Arc<HashMap<String, u32>> {
     if plan.http.sticky.is_none() {
         return Arc::default();
     }
-    let who = |p: &crate::plan::MemberPlan| format!("{} {}", p.configured, p.address);
+    let who = |p: &MemberPlan| format!("{} {}", p.configured, p.address);
     Arc::new((0u32..).zip(&plan.members).map(|(i, p)| (sticky::token(key, &plan.name, &who(p)), i)).collect())
 }
 
-/// Takes the ejected out, decides over those that should be, and says when the first comes back.
+/// Takes the ejected out, decides over those that should be, and says when the first comes back. The share that may be
+/// ejected is one of those that would take requests, so that the rule never adds to what health checks have left.
 fn eject(plan: &PoolPlan, members: &mut [Member], now: Instant) -> Option<Instant> {
     let rule = plan.http.outlier.as_ref()?;
-    let most = most_ejected(members.len(), rule.max_ejected);
-    let mut ejected = members.iter().filter(|m| m.backend.detector().ejection(now).is_some()).count();
+    let able = || plan.members.iter().filter(|p| p.eligible).count();
+    let out = |(m, p): (&Member, &MemberPlan)| p.eligible && m.backend.detector().ejection(now).is_some();
+    let most = most_ejected(able(), rule.max_ejected);
+    let mut ejected = members.iter().zip(&plan.members).filter(|pair| out(*pair)).count();
     let mut next: Option<Instant> = None;
-    for member in members {
+    for (member, p) in members.iter_mut().zip(&plan.members) {
         let mut detector = member.backend.detector();
-        if detector.wishes() && detector.decide(ejected < most, rule, now).is_some() {
+        if detector.wishes() && detector.decide(p.eligible && ejected < most, rule, now).is_some() {
             ejected += 1;
         }
         if let Some(ejection) = detector.ejection(now) {

@@ -300,3 +300,32 @@ fn a_connection_that_died_at_rest_is_replaced() {
         }
     });
 }
+
+#[test]
+fn a_connection_that_has_gone_silent_gets_no_further_requests() {
+    worker(async {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let address = listener.local_addr().expect("an address");
+        tokio::spawn(async move {
+            let (tcp, _) = listener.accept().await.expect("a connection");
+            let mut first = h2::server::handshake(tcp).await.expect("HTTP/2");
+            let (_, mut respond) = first.accept().await.expect("a request").expect("whole");
+            respond.send_response(Response::new(()), true).expect("sent");
+            let flushed = tokio::time::timeout(Duration::from_millis(50), first.accept()).await;
+            assert!(flushed.is_err());
+            // From here on the first connection is neither read nor closed.
+            let (tcp, _) = listener.accept().await.expect("a connection");
+            let mut second = h2::server::handshake(tcp).await.expect("HTTP/2");
+            while let Some(Ok((_, mut respond))) = second.accept().await {
+                respond.send_response(Response::new(()), true).expect("sent");
+            }
+            drop(first);
+        });
+        let mut world = World::new(h2c(), vec![member(address)]);
+        world.text(get()).await;
+        tokio::time::sleep(Duration::from_millis(80)).await;
+        world.route.timeouts.request = Duration::from_millis(100);
+        assert_eq!(world.send(get()).await.expect_err("silent").refusal, Refusal::BackendTimeout);
+        assert_eq!(world.text(get()).await, "");
+    });
+}
