@@ -238,3 +238,89 @@ fn a_client_that_goes_takes_its_request_along() {
     let text = || std::fs::read_to_string(&stand.log).unwrap_or_default();
     eventually("a line", || text().contains("\"status\":499") && text().contains("client_closed"));
 }
+
+#[test]
+fn an_answer_before_the_body_is_read_leaves_no_gap_in_it() {
+    let backend = Backend::start(|_| response("200 OK", "", b"early"));
+    let early = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = early.local_addr().expect("an address");
+    let (tell, told) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        use std::io::{Read as _, Write as _};
+        let (mut stream, _) = early.accept().expect("a connection");
+        let mut input = vec![0; 4096];
+        let n = stream.read(&mut input).expect("a head");
+        input.truncate(n);
+        stream.write_all(&response("200 OK", "", b"early")).expect("sent");
+        std::thread::park_timeout(Duration::from_millis(300));
+        let _reset = stream.read_to_end(&mut input);
+        tell.send(String::from_utf8_lossy(&input).into_owned()).expect("heard");
+    });
+    let mut stand = Stand::new(address);
+    let mut client = stand.client();
+    client.send("POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nfirst\r\n");
+    let answer = client.read();
+    assert!(answer.ends_with("early"), "{answer}");
+    client.send("6\r\nsecond\r\n0\r\n\r\n");
+    let seen = told.recv_timeout(stand::PATIENCE).expect("the backend is done");
+    assert!(!seen.ends_with("0\r\n\r\n") || (seen.contains("first") && seen.contains("second")), "a gap: {seen}");
+    stand.change(|plan| {
+        plan.pools.insert(stand::name("web"), std::sync::Arc::new(stand::pool("web", &[backend.address])));
+    });
+    assert!(stand.client().ask("GET / HTTP/1.1\r\nHost: h\r\n\r\n").ends_with("early"));
+}
+
+#[test]
+fn early_hints_are_passed_on() {
+    let backend = Backend::start(|_| {
+        let mut all = b"HTTP/1.1 103 Early Hints\r\nlink: </a.css>\r\nconnection: x\r\nx: 1\r\n\r\n".to_vec();
+        all.extend_from_slice(&response("200 OK", "", b"done"));
+        all
+    });
+    let stand = Stand::new(backend.address);
+    let mut client = stand.client();
+    client.send("GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n");
+    let all = client.rest();
+    let (hint, answer) = all.split_once("\r\n\r\n").expect("two heads");
+    assert_eq!(hint, "HTTP/1.1 103 Early Hints\r\nlink: </a.css>");
+    assert!(answer.starts_with("HTTP/1.1 200 OK\r\n") && answer.ends_with("done"), "{answer}");
+    let mut old = stand.client();
+    old.send("GET / HTTP/1.0\r\nHost: h\r\n\r\n");
+    assert!(old.rest().starts_with("HTTP/1.1 200 OK\r\n"), "HTTP/1.0 knows no interim answers");
+}
+
+#[test]
+fn the_body_is_asked_for_when_somebody_wants_it() {
+    let backend = Backend::echo();
+    let stand = Stand::new(backend.address);
+    let mut client = stand.client();
+    client.send("POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\n");
+    assert_eq!(client.read(), "HTTP/1.1 100 Continue\r\n\r\n");
+    let answer = client.ask("hello");
+    assert!(answer.starts_with("HTTP/1.1 200 ") && answer.ends_with("hello"), "{answer}");
+    let mut large = stand.client();
+    large.send("POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 99999999\r\nExpect: 100-continue\r\n\r\n");
+    let answer = large.read();
+    assert!(answer.starts_with("HTTP/1.1 413 ") && answer.contains("connection: close"), "{answer}");
+}
+
+#[test]
+fn what_a_backend_cut_short_is_seen_to_be() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = listener.local_addr().expect("an address");
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.expect("a connection");
+            stand::take_message(&mut stream, &mut Vec::new()).expect("a request");
+            let text = b"HTTP/1.1 200 OK\r\ncontent-length: 50\r\n\r\nshort";
+            std::io::Write::write_all(&mut stream, text).expect("sent");
+        }
+    });
+    let stand = Stand::new(address);
+    let mut client = stand.client();
+    client.send("GET / HTTP/1.1\r\nHost: h\r\n\r\n");
+    let all = client.rest();
+    assert!(all.starts_with("HTTP/1.1 200 OK\r\n") && all.ends_with("short"), "{all}");
+    let text = || std::fs::read_to_string(&stand.log).unwrap_or_default();
+    eventually("a line", || text().contains("\"reason\":\"backend_closed\""));
+}

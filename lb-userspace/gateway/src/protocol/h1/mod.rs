@@ -179,23 +179,25 @@ impl Server {
         let mut serving = pin!(request::serve(connection, request));
         loop {
             let step = poll_fn(|cx| {
-                if let Poll::Ready(reply) = serving.as_mut().poll(cx) {
-                    return Poll::Ready(Ok(Some(reply)));
-                }
+                let reply = serving.as_mut().poll(cx);
                 let answers = interim.take(cx);
-                if !answers.is_empty() {
-                    return Poll::Ready(Err(answers));
+                match reply {
+                    Poll::Ready(reply) => return Poll::Ready((Some(reply), answers)),
+                    Poll::Pending if !answers.is_empty() => return Poll::Ready((None, answers)),
+                    Poll::Pending => {}
                 }
                 ready!(wire.poll_gone(cx));
-                Poll::Ready(Ok(None))
+                Poll::Ready((None, answers))
             });
-            match step.await {
-                Ok(reply) => return reply,
-                Err(answers) => {
-                    for (status, fields) in answers {
-                        respond::interim(wire, status, &fields, idle, timer, out).await.ok()?;
-                    }
-                }
+            let (reply, answers) = step.await;
+            if reply.is_none() && answers.is_empty() {
+                return None;
+            }
+            for (status, fields) in answers {
+                respond::interim(wire, status, &fields, idle, timer, out).await.ok()?;
+            }
+            if reply.is_some() {
+                return reply;
             }
         }
     }
@@ -219,6 +221,10 @@ impl Server {
     async fn drained(&mut self) -> bool {
         if self.wire.expected.get() && self.wire.body_pending() {
             return false;
+        }
+        if self.wire.body_pending() {
+            // Whoever still reads it for a backend must not go on with what comes after a gap.
+            self.wire.turn.set(self.wire.turn.get() + 1);
         }
         let mut read = 0;
         while self.wire.body_pending() && !self.wire.broken.get() {

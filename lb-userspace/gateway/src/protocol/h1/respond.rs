@@ -63,11 +63,16 @@ pub(crate) async fn send<B>(
 where
     B: HttpBody<Data = Bytes> + Unpin,
 {
-    let (parts, mut body) = response.into_parts();
+    let (parts, body) = response.into_parts();
     let (framing, keep_alive) = encode(parts.status, &parts.headers, &body, asked, date, out);
     drop(parts.headers);
     let mut sending = Sending { wire, out, timer, idle: asked.idle, framing };
-    let sent = if framing == Framing::None { sending.flush().await } else { sending.body(&mut body).await };
+    let sent = if framing == Framing::None {
+        drop(body);
+        sending.flush().await
+    } else {
+        sending.body(body).await
+    };
     match sent {
         Err(_) => After::Broken,
         Ok(()) if parts.status == StatusCode::SWITCHING_PROTOCOLS => After::Tunnel,
@@ -179,7 +184,9 @@ struct Sending<'a> {
 }
 
 impl Sending<'_> {
-    async fn body<B>(&mut self, body: &mut B) -> io::Result<()>
+    /// The body is dropped, and with it the request counted, before its last bytes are written: who has the response
+    /// finds it in the counts.
+    async fn body<B>(&mut self, mut body: B) -> io::Result<()>
     where
         B: HttpBody<Data = Bytes> + Unpin,
     {
@@ -192,7 +199,7 @@ impl Sending<'_> {
             if left == 0 {
                 break;
             }
-            let frame = match poll_fn(|cx| Poll::Ready(Pin::new(&mut *body).poll_frame(cx))).await {
+            let frame = match poll_fn(|cx| Poll::Ready(Pin::new(&mut body).poll_frame(cx))).await {
                 Poll::Ready(frame) => frame,
                 // What is at hand goes out before waiting; but a backend's task that is about to run may have the rest.
                 Poll::Pending if !waited => {
@@ -202,7 +209,7 @@ impl Sending<'_> {
                 }
                 Poll::Pending => {
                     self.flush().await?;
-                    self.next(body).await?
+                    self.next(&mut body).await?
                 }
             };
             let Some(frame) = frame else { break };
@@ -225,11 +232,13 @@ impl Sending<'_> {
                             field(self.out, name.as_str(), value.as_bytes());
                         }
                         self.out.extend_from_slice(b"\r\n");
+                        drop(body);
                         return self.flush().await;
                     }
                 }
             }
         }
+        drop(body);
         match self.framing {
             Framing::Chunked => self.out.extend_from_slice(b"0\r\n\r\n"),
             Framing::Length(_) if left > 0 => {

@@ -28,6 +28,8 @@ pub(crate) struct Wire {
     owner: RefCell<Option<Waker>>,
     /// The body's framing broke: nothing that follows can be understood.
     pub(crate) broken: Cell<bool>,
+    /// The client closed its side within a body.
+    gone: Cell<bool>,
     /// `100 Continue` is to be sent once somebody wants the body.
     pub(crate) expected: Cell<bool>,
     /// Bytes and fields of a trailer section.
@@ -45,6 +47,7 @@ impl Wire {
             decoder: RefCell::new(None),
             owner: RefCell::new(None),
             broken: Cell::new(false),
+            gone: Cell::new(false),
             expected: Cell::new(false),
             trailers,
             turn: Cell::new(0),
@@ -100,7 +103,10 @@ impl Wire {
             match decoded {
                 Ok(Decoded::More) => match ready!(self.poll_fill(cx)) {
                     Ok(read) if read > 0 => {}
-                    _ => return Poll::Ready(Err(self.fail(Broken::Early))),
+                    _ => {
+                        self.gone.set(true);
+                        return Poll::Ready(Err(self.fail(Broken::Early)));
+                    }
                 },
                 Ok(piece) => {
                     let last = matches!(piece, Decoded::End | Decoded::Trailers(_)) || state.exact() == Some(0);
@@ -155,7 +161,7 @@ impl Wire {
             return Poll::Pending;
         }
         if self.broken.get() {
-            return Poll::Pending;
+            return if self.gone.get() { Poll::Ready(()) } else { Poll::Pending };
         }
         loop {
             if self.input.borrow().len() >= READ.0 {

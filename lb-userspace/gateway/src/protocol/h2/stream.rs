@@ -52,14 +52,15 @@ pub(super) async fn serve(
     let reply = {
         let mut serving = pin!(request::serve(&connection, Request::from_parts(parts, body)));
         poll_fn(|cx| {
-            if let Poll::Ready(reply) = serving.as_mut().poll(cx) {
-                return Poll::Ready(Some(reply));
-            }
+            let reply = serving.as_mut().poll(cx);
             for (status, fields) in interim.take(cx) {
                 let mut answer = Response::new(());
                 *answer.status_mut() = status;
                 *answer.headers_mut() = fields;
                 let _taken_back = respond.send_informational(answer);
+            }
+            if let Poll::Ready(reply) = reply {
+                return Poll::Ready(Some(reply));
             }
             // The client took the request back: dropping the future ends what was asked of a backend.
             let _why = ready!(respond.poll_reset(cx));
