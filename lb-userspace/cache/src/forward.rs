@@ -276,6 +276,7 @@ impl Cache {
         let here = match body {
             Body::Empty => Ok(Bytes::new()),
             Body::Full(bytes) => Ok(bytes.unwrap_or_default()),
+            body if body.is_end_stream() => Ok(Bytes::new()),
             body => Err(body),
         };
         let answered = match here {
