@@ -125,6 +125,8 @@ pub struct Frames {
     pub patience: Duration,
     /// Whether received data is acknowledged by window updates.
     pub opens_windows: bool,
+    /// The last stream that GOAWAY named, once it came.
+    pub leaving: Option<u32>,
 }
 
 impl Frames {
@@ -149,7 +151,8 @@ impl Frames {
         all.extend_from_slice(settings);
         let payload: Vec<u8> =
             all.iter().flat_map(|(id, v)| id.to_be_bytes().into_iter().chain(v.to_be_bytes())).collect();
-        let mut this = Self { stream, buffer: Vec::new(), patience: Duration::from_secs(10), opens_windows: true };
+        let mut this =
+            Self { stream, buffer: Vec::new(), patience: Duration::from_secs(10), opens_windows: true, leaving: None };
         this.raw(&[PREFACE, &frame(SETTINGS, 0, 0, &payload)].concat())?;
         Ok(this)
     }
@@ -210,6 +213,7 @@ impl Frames {
     fn mind(&mut self, got: &Frame) {
         match (got.kind, got.flags & ACK) {
             (SETTINGS, 0) => drop(self.send(SETTINGS, ACK, 0, &[])),
+            (GOAWAY, _) => self.leaving = got.payload.first_chunk().map(|b| u32::from_be_bytes(*b)),
             (PING, 0) => drop(self.send(PING, ACK, 0, &got.payload.clone())),
             (DATA, _) if self.opens_windows && !got.payload.is_empty() => {
                 let more = u32::try_from(got.payload.len()).unwrap_or(0).to_be_bytes();
