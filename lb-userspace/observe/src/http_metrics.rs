@@ -90,6 +90,9 @@ families! {
     LINES_DROPPED = Counter "lb_access_lines_dropped_total", "Access lines that could not be written in time.";
 }
 
+/// A family and where a listener's value is read from.
+type Read = (&'static Family, fn(&ListenerSample) -> u64);
+
 impl HttpSnapshot {
     pub(crate) fn render(&self, page: &mut Page) {
         let status = |n: u16| n.to_string();
@@ -107,7 +110,7 @@ impl HttpSnapshot {
             .zip(&statuses)
             .map(|(a, status)| ([a.pool.as_str(), a.backend.as_str(), status.as_str()], i128::from(a.count)));
         page.family(&ANSWERS, ["pool", "backend", "status"], samples);
-        let of_listener: [(&Family, fn(&ListenerSample) -> u64); 4] = [
+        let of_listener: [Read; 4] = [
             (&CONNECTIONS, |l| l.connections),
             (&CONNECTIONS_TOTAL, |l| l.connections_total),
             (&TLS_FAILURES, |l| l.tls_failures),

@@ -70,7 +70,7 @@ families! {
     SERVICE_PACKETS = Counter "lb_service_packets_total", "Packets, client to backend.";
     SERVICE_BYTES = Counter "lb_service_bytes_total", "Layer-3 bytes, client to backend.";
     DROPPED = Counter "lb_dropped_total", "Packets dropped, by reason; an empty service: packets of no service.";
-    BACKEND_ACTIVE = Gauge "lb_backend_active_flows", "Flows of the backend held now.";
+    BACKEND_ACTIVE = Gauge "lb_backend_active_flows", "Flows of the backend held now, requests in flight among them.";
     BACKEND_FLOWS = Counter "lb_backend_flows_total", "Flows of the backend that began.";
     BACKEND_PACKETS = Counter "lb_backend_packets_total", "Packets, client to backend.";
     BACKEND_BYTES = Counter "lb_backend_bytes_total", "Layer-3 bytes, client to backend.";

@@ -2,5 +2,7 @@
 #![forbid(unsafe_code)]
 
 mod daemon;
+mod layer7;
 mod support;
+mod takeover;
 mod typed;

@@ -171,7 +171,8 @@ mod tests {
         };
         later.apply(&[Change::PutPool(pool)]).expect("a pool alone starts nothing");
         assert_eq!((later.told(), later.counters().flow_capacity), (None, 0));
-        let service = Service::new(name.clone(), "127.0.0.1:0/tcp".parse().expect("a listen"), name);
+        let free = std::net::TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("a free port");
+        let service = Service::new(name.clone(), format!("{free}/tcp").parse().expect("a listen"), name);
         later.supports(&service).expect("supported");
         later.apply(&[Change::PutService(service)]).expect("its pool is there");
         assert!(later.told().is_some());

@@ -125,12 +125,7 @@ impl Gifts {
     pub(super) fn new(claim: &Claim, metrics: Option<&Endpoint>) -> io::Result<Self> {
         let (control, lock) = claim.duplicates()?;
         let plain = |what| Label { what, address: None };
-        let mut all = vec![
-            (plain(What::Control), control),
-            (plain(What::Lock), lock),
-            (plain(What::Stdout), io::stdout().as_fd().try_clone_to_owned()?),
-            (plain(What::Stderr), io::stderr().as_fd().try_clone_to_owned()?),
-        ];
+        let mut all = vec![(plain(What::Control), control), (plain(What::Lock), lock)];
         if let Some(endpoint) = metrics {
             all.push((Label { what: What::Metrics, address: Some(endpoint.address()) }, endpoint.duplicate()?));
         }
@@ -138,7 +133,13 @@ impl Gifts {
     }
 
     fn duplicates(&self) -> io::Result<Vec<Parcel>> {
-        self.0.iter().map(|(label, fd)| Ok((*label, fd.try_clone()?))).collect()
+        let kept = self.0.iter().map(|(label, fd)| Ok((*label, fd.try_clone()?)));
+        let mut all: Vec<Parcel> = kept.collect::<io::Result<_>>()?;
+        // Not before now: what this process prints to has been another's since it began, if it was a takeover's.
+        let plain = |what| Label { what, address: None };
+        all.push((plain(What::Stdout), io::stdout().as_fd().try_clone_to_owned()?));
+        all.push((plain(What::Stderr), io::stderr().as_fd().try_clone_to_owned()?));
+        Ok(all)
     }
 }
 

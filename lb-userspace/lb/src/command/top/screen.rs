@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::time::Instant;
 
 use crossterm::event::{Event, KeyCode, KeyEventKind, KeyModifiers};
-use lb_api::wire::{BackendDoc, ServiceDoc, StatusDoc};
+use lb_api::wire::{BackendDoc, RouteDoc, ServiceDoc, StatusDoc};
 use ratatui::Frame;
 use ratatui::layout::{Constraint, Layout, Rect};
 use ratatui::style::{Color, Modifier, Style, Stylize as _};
@@ -62,16 +62,23 @@ impl Screen {
     }
 
     pub(super) fn draw(&self, frame: &mut Frame<'_>) {
-        let services = u16::try_from(self.status.services.len()).unwrap_or(u16::MAX);
-        let [head, middle, bottom, foot] = Layout::vertical([
+        // What there is nothing of takes no room.
+        let room = |n: usize, most: u16| match u16::try_from(n).unwrap_or(u16::MAX) {
+            0 => 0,
+            n => n.saturating_add(3).min(most),
+        };
+        let (all, s) = (frame.area().height, &self.status);
+        let [head, middle, routes, bottom, foot] = Layout::vertical([
             Constraint::Length(3),
-            Constraint::Length(services.saturating_add(3).min(frame.area().height / 2)),
+            Constraint::Length(room(s.services.len(), all / 3)),
+            Constraint::Length(room(s.routes.len(), all / 3)),
             Constraint::Min(4),
             Constraint::Length(1),
         ])
         .areas(frame.area());
         frame.render_widget(self.head(), head);
         self.services(frame, middle);
+        self.routes(frame, routes);
         self.backends(frame, bottom);
         let foot_line = match &self.lost {
             Some(why) => Line::from(why.as_str()).red(),
@@ -97,7 +104,13 @@ impl Screen {
             units::bytes(s.memory_bytes),
             if s.dropped.is_empty() { String::new() } else { format!("dropped: {}", reasons(&s.dropped)) }
         ));
-        Paragraph::new(vec![first, second])
+        if s.listeners.is_empty() {
+            return Paragraph::new(vec![first, second]);
+        }
+        let connections: u64 = s.listeners.iter().map(|l| l.connections).sum();
+        let refused = if s.refused.is_empty() { String::new() } else { format!("   refused: {}", reasons(&s.refused)) };
+        let third = Line::from(format!("connections of clients {}{refused}", units::count(connections)));
+        Paragraph::new(vec![first, second, third])
     }
 
     fn services(&self, frame: &mut Frame<'_>, area: Rect) {
@@ -117,6 +130,27 @@ impl Screen {
         let widths = [16, 24, 21, 9, 9, 10, 12, 30].map(Constraint::Min);
         let head = ["service", "listen", "algorithm", "active", "flows/s", "packets/s", "rate", "dropped"];
         frame.render_widget(table(rows.collect(), widths, head, "Services"), area);
+    }
+
+    fn routes(&self, frame: &mut Frame<'_>, area: Rect) {
+        let rows = self.status.routes.iter().map(|r| {
+            let rate = self.rates.of(&route_key(r));
+            let latency = |ms: Option<f64>| right(ms.map_or_else(|| "-".to_owned(), |ms| format!("{ms} ms")));
+            let errors = right(format!("{:.0}", rate.packets));
+            Row::new([
+                Cell::from(r.name.as_str()),
+                Cell::from(r.listener.join(", ")),
+                Cell::from(r.pool.as_deref().unwrap_or("-")),
+                right(units::count(r.requests)),
+                right(format!("{:.0}", rate.flows)),
+                if rate.packets > 0.0 { errors.red() } else { errors },
+                latency(r.p50_ms),
+                latency(r.p99_ms),
+            ])
+        });
+        let widths = [16, 16, 16, 12, 11, 9, 10, 10].map(Constraint::Min);
+        let head = ["route", "listener", "pool", "requests", "requests/s", "errors/s", "p50", "p99"];
+        frame.render_widget(table(rows.collect(), widths, head, "Routes"), area);
     }
 
     fn backends(&self, frame: &mut Frame<'_>, area: Rect) {
@@ -159,6 +193,10 @@ fn service_key(s: &ServiceDoc) -> String {
     format!("service {}", s.name)
 }
 
+fn route_key(r: &RouteDoc) -> String {
+    format!("route {}", r.name)
+}
+
 fn backend_key(b: &BackendDoc) -> String {
     format!("backend {} {}", b.pool, b.address)
 }
@@ -167,5 +205,7 @@ fn readings(s: &StatusDoc) -> HashMap<String, Reading> {
     let services = s.services.iter().map(|s| (service_key(s), [s.flows_total, s.packets, s.bytes]));
     let backends = s.pools.iter().flat_map(|p| &p.backends);
     let backends = backends.map(|b| (backend_key(b), [b.flows_total, b.packets, b.bytes]));
-    services.chain(backends).collect()
+    // Errors stand where a service's packets do.
+    let routes = s.routes.iter().map(|r| (route_key(r), [r.requests, r.errors, 0]));
+    services.chain(routes).chain(backends).collect()
 }
