@@ -90,6 +90,9 @@ impl Story<'_> {
         self.routes(&head);
         let found = site.table.find(&head).ok_or_else(|| self.nowhere(judged.host()))?;
         let road = site.roads.get(found.index).ok_or(NO_ROUTE)?;
+        if site.listener.is_tls() && !road.route.matching.hosts.is_empty() && !self.covered(judged.host()) {
+            return Err(MISDIRECTED);
+        }
         self.out.route = Some(road.route.name.to_string());
         if normal.escapes.beyond(&road.route.path_unsafe).is_some() {
             return Err(Fault::new(Refusal::BadRequest, "the path has an escape that is not allowed here"));
@@ -135,12 +138,12 @@ impl Story<'_> {
     }
 
     fn nowhere(&self, host: &str) -> Fault {
-        let listener = &self.site.listener;
-        let known = self.site.table.may_serve(host) && (self.ground.covers)(&listener.name, host);
-        if !listener.is_tls() || known {
-            return NO_ROUTE;
-        }
-        Fault::new(Refusal::Misdirected, "no certificate or no route of this listener is for that host")
+        let known = self.site.table.may_serve(host) && self.covered(host);
+        if !self.site.listener.is_tls() || known { NO_ROUTE } else { MISDIRECTED }
+    }
+
+    fn covered(&self, host: &str) -> bool {
+        (self.ground.covers)(&self.site.listener.name, host)
     }
 
     /// Redirects, fixed answers and files.
@@ -280,5 +283,7 @@ fn request(asked: &ExplainRequest, url: &Url) -> Result<http::request::Parts, Fa
     Ok(parts)
 }
 
+const MISDIRECTED: Fault =
+    Fault::new(Refusal::Misdirected, "no certificate or no route of this listener is for that host");
 const NO_ROUTE: Fault = Fault::new(Refusal::NoRoute, "no route matches");
 const NO_BACKEND: Fault = Fault::new(Refusal::NoBackend, "no backend takes requests");

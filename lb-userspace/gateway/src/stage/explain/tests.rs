@@ -4,7 +4,9 @@ use super::*;
 use std::collections::BTreeMap;
 
 use http::{HeaderMap, HeaderName};
-use lb_model::http::{HttpPool, Listener, Match, PathPattern, PathRewrite, Route, Template};
+use lb_model::http::{
+    Certificate, CertificateSource, HostPattern, HttpPool, Listener, Match, PathPattern, PathRewrite, Route, Template,
+};
 use lb_upstream::Upstreams;
 use lb_upstream::plan::PoolPlan;
 
@@ -141,6 +143,35 @@ fn answers_without_a_backend() {
         answered("POST", "http://a.test/api", &[("content-length", "11")]),
         want("body_too_large", 413, Some("api"))
     );
+}
+
+/// A listener with TLS, whose certificate is for `a.test`, and a route for that host.
+fn over_tls(url: &str, host: Option<&str>) -> HttpExplanation {
+    let mut plan = HttpPlan::default();
+    let mut only = Route::new(name("only"), Target::Redirect { to: Template::literal("/"), status: StatusCode::FOUND });
+    only.matching.hosts.extend(host.map(|h| HostPattern::Exact(h.to_owned())));
+    plan.routes = vec![Arc::new(only)];
+    let ids = Ids::default();
+    let prepared = Upstreams::new([0; 32]).prepare(&plan.pools).expect("prepared");
+    let roads = snapshot::roads(&plan, &prepared, &ids).expect("roads");
+    let mut listener = Listener::new(name("edge"), (Ipv4Addr::LOCALHOST, 443).into());
+    let source = CertificateSource::Files { cert: "c.pem".into(), key: "k.pem".into() };
+    listener.certificates = vec![Certificate { names: Vec::new(), source }];
+    let sites = [Arc::new(snapshot::site(&Arc::new(listener), &roads, &ids))];
+    let covers = |_: &Name, host: &str| host == "a.test";
+    let ground = Ground { sites: &sites, covers: &covers, choose: &choose, now: SystemTime::UNIX_EPOCH };
+    let (method, headers) = (Method::GET, HeaderMap::new());
+    explain(&ground, &ExplainRequest { method, url: url.to_owned(), headers, from: None, listener: None })
+        .expect("told")
+}
+
+#[test]
+fn hosts_that_are_for_another_connection() {
+    let status = |url: &str, host: Option<&str>| over_tls(url, host).status;
+    assert_eq!(status("https://a.test/", Some("a.test")), Some(302));
+    assert_eq!(status("https://b.test/", Some("a.test")), Some(421));
+    assert_eq!(status("https://b.test/", Some("b.test")), Some(421));
+    assert_eq!(status("https://b.test/", None), Some(302));
 }
 
 #[test]
