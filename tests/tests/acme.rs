@@ -39,7 +39,7 @@ fn certificate(authority: &Authority) -> String {
 }
 
 fn shown(proxy: &Proxy) -> Result<Value> {
-    let list = proxy.json(&["cert", "list", "--json"])?;
+    let list = proxy.json(&["cert", "list"])?;
     let rows = list.as_array().cloned().unwrap_or_default();
     ensure!(rows.len() == 1, "{list}");
     Ok(rows[0].clone())

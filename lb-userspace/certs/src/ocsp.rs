@@ -69,7 +69,7 @@ fn any(bytes: &[u8]) -> Option<(u8, &[u8], &[u8])> {
     let (&tag, rest) = bytes.split_first()?;
     let (&first, rest) = rest.split_first()?;
     let (length, rest) = match first {
-        0..0x80 => (usize::from(first), rest),
+        0..=0x7f => (usize::from(first), rest),
         0x81..=0x84 => {
             let (own, rest) = rest.split_at_checked(usize::from(first & 0x7f))?;
             (own.iter().fold(0, |n, b| n << 8 | usize::from(*b)), rest)
