@@ -37,7 +37,7 @@ enum What {
     Http {
         #[command(flatten)]
         common: Common,
-        /// One row alone: small, small-tls, handshakes, h2, big, upload, cache-hit, latency or idle
+        /// One row alone: small, small-tls, handshakes, h2, big, upload, cache-hit, latency, idle or start
         #[arg(long)]
         only: Option<String>,
         /// These alone: lb, nginx, haproxy, bare

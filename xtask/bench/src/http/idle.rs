@@ -35,7 +35,7 @@ pub(super) fn run(to: SocketAddr, pid: u32) -> Result<Memory> {
     Ok(Memory { before, after })
 }
 
-fn resident(pid: u32) -> Result<u64> {
+pub(super) fn resident(pid: u32) -> Result<u64> {
     let mut sum = of_one(pid)?;
     for task in std::fs::read_dir(format!("/proc/{pid}/task"))? {
         let children = std::fs::read_to_string(task?.path().join("children")).unwrap_or_default();

@@ -7,6 +7,7 @@ mod idle;
 mod load;
 mod open_loop;
 mod peers;
+mod start;
 
 use std::path::Path;
 
@@ -58,6 +59,10 @@ pub(crate) fn run(rounds: u32, out: &Path, only: Option<&str>, names: &[String])
     }
     if only.is_none_or(|o| o == "idle") {
         report["idle"] = idle_memory(&rig, &peers)?;
+    }
+    if only.is_none_or(|o| o == "start") {
+        report["start"] = start::starts(&rig, rounds)?;
+        report["lookups"] = start::lookups(rounds)?;
     }
     report::write(out, "http.json", &report)
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, bail};
 use lb_tests::clock;
 
-use super::configs;
+use super::{configs, start};
 use crate::pin;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -98,9 +98,7 @@ impl Rig {
                 c
             }
             Peer::Lb => {
-                let mut c = Command::new(std::env::var_os("LB_BIN").context("LB_BIN says where lb is")?);
-                c.args(["run", "--config"]).arg(config("lb.toml", configs::lb(at, clear, tls, peer.port() + 2))?);
-                c
+                return self.start_lb_with(&start::routes_text(999));
             }
             Peer::Bare => {
                 let mut c = Command::new(std::env::current_exe()?);
@@ -109,7 +107,22 @@ impl Rig {
                 c
             }
         };
-        let (out, to) = (at.join(format!("{}.out", peer.port())), peer.tls());
+        self.launch(peer, command)
+    }
+
+    /// `lb` with these routes before those that take what is asked.
+    pub(super) fn start_lb_with(&self, routes: &str) -> Result<Running> {
+        let (at, peer) = (self.dir.path(), Peer::Lb);
+        let file = at.join("lb.toml");
+        std::fs::write(&file, configs::lb(at, peer.clear().port(), peer.tls().port(), peer.port() + 2, routes))?;
+        let mut command = Command::new(std::env::var_os("LB_BIN").context("LB_BIN says where lb is")?);
+        command.args(["run", "--config"]).arg(file);
+        self.launch(peer, command)
+    }
+
+    fn launch(&self, peer: Peer, command: Command) -> Result<Running> {
+        let out = self.dir.path().join(format!("{}.out", peer.port()));
+        let to = peer.tls();
         // A thread of its own, so that the pinning goes no further.
         std::thread::scope(|scope| {
             let started = scope.spawn(|| {
