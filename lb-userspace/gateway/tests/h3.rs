@@ -1,122 +1,15 @@
 //! HTTP/3 through the gateway, by an independent client over quinn and by raw frames.
 
+mod h3_client;
 mod stand;
 
-use std::future::poll_fn;
-use std::io::{Read as _, Write as _};
-use std::net::{SocketAddr, TcpListener};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::io::Read as _;
+use std::net::TcpListener;
 use std::time::Duration;
 
-use bytes::{Buf as _, Bytes};
-use http::{HeaderMap, Request, Response};
-use lb_model::http::{Certificate, CertificateSource};
-use quinn::crypto::rustls::QuicClientConfig;
-use stand::{Backend, PATIENCE, Stand, eventually, listener, response, route};
-
-type Sender = h3::client::SendRequest<h3_quinn::OpenStreams, Bytes>;
-type Exchange = h3::client::RequestStream<h3_quinn::BidiStream<Bytes>, Bytes>;
-
-struct H3 {
-    runtime: tokio::runtime::Runtime,
-    endpoint: quinn::Endpoint,
-    quic: quinn::Connection,
-    sender: Sender,
-    _driver: tokio::task::JoinHandle<()>,
-}
-
-/// A listener with a certificate for `h.test`, and HTTP/3 beside the others.
-fn stand(backend: SocketAddr, change: impl FnOnce(&mut lb_gateway::HttpPlan)) -> Stand {
-    let folder = tempfile::tempdir().expect("a folder").keep();
-    let made = rcgen::generate_simple_self_signed(vec!["h.test".to_owned()]).expect("a certificate");
-    let (cert, key) = (folder.join("c.pem"), folder.join("c.key"));
-    std::fs::write(&cert, made.cert.pem()).expect("written");
-    std::fs::write(&key, made.signing_key.serialize_pem()).expect("written");
-    Stand::with(backend, |plan| {
-        let l = listener(plan);
-        l.certificates = vec![Certificate { names: Vec::new(), source: CertificateSource::Files { cert, key } }];
-        l.protocols.h2 = true;
-        l.protocols.h3 = true;
-        change(plan);
-    })
-}
-
-fn trusting() -> quinn::ClientConfig {
-    let tls = lb_model::http::UpstreamTls { ca: None, server_name: None, client: None, verify: false };
-    let tls = lb_certs::client::config(&tls, &[b"h3"]).expect("client");
-    quinn::ClientConfig::new(Arc::new(QuicClientConfig::try_from(tls).expect("TLS 1.3")))
-}
-
-impl H3 {
-    fn to(address: SocketAddr) -> Self {
-        Self::try_to(address).expect("connected")
-    }
-
-    fn try_to(address: SocketAddr) -> Option<Self> {
-        let runtime =
-            tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("a runtime");
-        let (endpoint, quic, sender, driver) = runtime.block_on(async {
-            let mut endpoint = quinn::Endpoint::client("127.0.0.1:0".parse().expect("address")).expect("a socket");
-            endpoint.set_default_client_config(trusting());
-            let connecting = endpoint.connect(address, "h.test").expect("begun");
-            let quic = tokio::time::timeout(Duration::from_secs(3), connecting).await.ok()?.ok()?;
-            let (mut driver, sender) = h3::client::new(h3_quinn::Connection::new(quic.clone())).await.expect("h3");
-            let driver = tokio::spawn(async move {
-                let _end = poll_fn(|cx| driver.poll_close(cx)).await;
-            });
-            Some((endpoint, quic, sender, driver))
-        })?;
-        Some(Self { runtime, endpoint, quic, sender, _driver: driver })
-    }
-
-    fn run<T>(&mut self, work: impl AsyncFnOnce(&mut Sender) -> T) -> T {
-        let Self { runtime, sender, .. } = self;
-        runtime.block_on(async { tokio::time::timeout(PATIENCE, work(sender)).await.expect("in time") })
-    }
-
-    fn get(&mut self, path: &str) -> Answer {
-        let request = Request::get(format!("https://h.test{path}")).body(()).expect("a request");
-        self.run(async |sender| {
-            let mut exchange = sender.send_request(request).await.expect("sent");
-            exchange.finish().await.expect("ended");
-            Answer::of(&mut exchange).await
-        })
-    }
-}
-
-struct Answer {
-    head: Response<()>,
-    body: Vec<u8>,
-    trailers: Option<HeaderMap>,
-}
-
-impl Answer {
-    async fn of(exchange: &mut Exchange) -> Self {
-        let head = exchange.recv_response().await.expect("a response");
-        let mut body = Vec::new();
-        while let Some(mut data) = exchange.recv_data().await.expect("a body") {
-            while data.has_remaining() {
-                body.extend_from_slice(data.chunk());
-                data.advance(data.chunk().len());
-            }
-        }
-        let trailers = exchange.recv_trailers().await.expect("an end");
-        Self { head, body, trailers }
-    }
-    fn text(&self) -> String {
-        String::from_utf8_lossy(&self.body).into_owned()
-    }
-}
-
-fn post() -> http::request::Builder {
-    Request::post("https://h.test/up")
-}
-
-/// Bytes that no shift or loss leaves the same.
-fn pattern(length: usize) -> Bytes {
-    (0..length).map(|i| (i % 251) as u8 ^ (i >> 11) as u8).collect()
-}
+use h3_client::{Answer, H3, pattern, post, stand};
+use http::Request;
+use stand::{Backend, PATIENCE, eventually, listener, response, route};
 
 #[test]
 fn a_request_is_answered_logged_and_offered() {
@@ -140,72 +33,6 @@ fn a_request_is_answered_logged_and_offered() {
         log.lines().count() == 3 && log.contains("\"HTTP/3\"") && log.contains("\"TLSv1.3\"")
     });
     assert_eq!(s.gateway.counters().listeners[&stand::name("edge")].connections, 1);
-}
-
-#[test]
-fn a_mebibyte_goes_up_and_comes_down() {
-    let backend = Backend::echo();
-    let s = stand(backend.address, |_| {});
-    let mut client = H3::to(s.address);
-    let body = pattern(1 << 20);
-    for length in [Some(body.len()), None] {
-        let mut request = post();
-        if let Some(length) = length {
-            request = request.header("content-length", length);
-        }
-        let request = request.body(()).expect("a request");
-        let answer = client.run(async |sender| {
-            let mut exchange = sender.send_request(request).await.expect("sent");
-            for piece in body.chunks(60_000) {
-                exchange.send_data(Bytes::copy_from_slice(piece)).await.expect("sent");
-            }
-            exchange.finish().await.expect("ended");
-            Answer::of(&mut exchange).await
-        });
-        assert_eq!(answer.head.status(), 200);
-        if length.is_some() {
-            assert!(answer.body.ends_with(&body), "{} bytes came back", answer.body.len());
-        } else {
-            assert_eq!(unchunked(&answer.body), body);
-        }
-    }
-}
-
-/// The body of a raw request in chunks.
-fn unchunked(request: &[u8]) -> Vec<u8> {
-    let head = request.windows(4).position(|w| w == b"\r\n\r\n").expect("a head") + 4;
-    let (mut rest, mut body) = (&request[head..], Vec::new());
-    loop {
-        let line = rest.windows(2).position(|w| w == b"\r\n").expect("a size");
-        let size = usize::from_str_radix(std::str::from_utf8(&rest[..line]).expect("text"), 16).expect("hex");
-        if size == 0 {
-            return body;
-        }
-        body.extend_from_slice(&rest[line + 2..][..size]);
-        rest = &rest[line + 2 + size + 2..];
-    }
-}
-
-#[test]
-fn no_body_is_lost_to_empty_and_tiny_frames() {
-    let backend = Backend::echo();
-    let s = stand(backend.address, |_| {});
-    let mut client = H3::to(s.address);
-    let body = pattern(5_000);
-    let answer = client.run(async |sender| {
-        let mut exchange = sender.send_request(post().body(()).expect("a request")).await.expect("sent");
-        for byte in body.chunks(1) {
-            exchange.send_data(Bytes::new()).await.expect("sent");
-            exchange.send_data(Bytes::copy_from_slice(byte)).await.expect("sent");
-        }
-        let mut trailers = HeaderMap::new();
-        trailers.insert("content-digest", "x".parse().expect("a value"));
-        exchange.send_trailers(trailers).await.expect("sent");
-        exchange.finish().await.expect("ended");
-        Answer::of(&mut exchange).await
-    });
-    assert_eq!(answer.head.status(), 200);
-    assert_eq!(unchunked(&answer.body), body);
 }
 
 #[test]
@@ -280,41 +107,6 @@ fn a_head_that_only_announces_itself_is_not_waited_for() {
 }
 
 #[test]
-fn a_body_that_is_not_as_long_as_it_says_is_refused() {
-    let backend = Backend::echo();
-    let s = stand(backend.address, |_| {});
-    let mut client = H3::to(s.address);
-    for (said, sent) in [(10, 5), (5, 10)] {
-        let request = post().header("content-length", said).body(()).expect("a request");
-        let status = client.run(async |sender| {
-            let mut exchange = sender.send_request(request).await.expect("sent");
-            exchange.send_data(pattern(sent)).await.expect("sent");
-            exchange.finish().await.expect("ended");
-            exchange.recv_response().await.map(|r| r.status().as_u16())
-        });
-        assert_eq!(status.expect("answered"), 400, "{said} said, {sent} sent");
-    }
-    assert_eq!(backend.count(), 0, "no backend saw a whole one");
-}
-
-#[test]
-fn a_client_that_asks_before_it_sends_is_told_to() {
-    let backend = Backend::echo();
-    let s = stand(backend.address, |_| {});
-    let mut client = H3::to(s.address);
-    let request = post().header("expect", "100-continue").header("content-length", 5).body(()).expect("a request");
-    let answer = client.run(async |sender| {
-        let mut exchange = sender.send_request(request).await.expect("sent");
-        assert_eq!(exchange.recv_response().await.expect("an interim response").status(), 100);
-        exchange.send_data(Bytes::from_static(b"hello")).await.expect("sent");
-        exchange.finish().await.expect("ended");
-        Answer::of(&mut exchange).await
-    });
-    assert_eq!(answer.head.status(), 200);
-    assert!(answer.text().ends_with("hello"), "{}", answer.text());
-}
-
-#[test]
 fn a_request_taken_back_ends_at_the_backend_too() {
     let silent = TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = silent.local_addr().expect("an address");
@@ -333,53 +125,6 @@ fn a_request_taken_back_ends_at_the_backend_too() {
     client.run(async |_| asked.stop_sending(h3::error::Code::H3_REQUEST_CANCELLED));
     assert!(matches!(backend.read(&mut [0; 16]), Ok(0) | Err(_)), "the backend's connection ends");
     eventually("it is logged", || std::fs::read_to_string(&s.log).unwrap_or_default().contains("client_closed"));
-}
-
-#[test]
-fn who_does_not_read_is_not_read_for() {
-    const ALL: u64 = 96 << 20;
-    const MOST: u64 = 32 << 20;
-    // A backend that reads nothing: the client cannot get rid of much.
-    let deaf = TcpListener::bind("127.0.0.1:0").expect("a port");
-    let s = stand(deaf.local_addr().expect("an address"), |_| {});
-    let mut client = H3::to(s.address);
-    let sent = AtomicU64::new(0);
-    client.run(async |sender| {
-        let mut exchange = sender.send_request(post().body(()).expect("a request")).await.expect("sent");
-        let pushing = async {
-            while sent.load(Ordering::Relaxed) < ALL {
-                exchange.send_data(pattern(1 << 16)).await.expect("sent");
-                sent.fetch_add(1 << 16, Ordering::Relaxed);
-            }
-        };
-        let _stalled = tokio::time::timeout(Duration::from_secs(3), pushing).await;
-    });
-    let sent = sent.load(Ordering::Relaxed);
-    assert!(sent < MOST, "{sent} bytes went up");
-
-    // A client that reads nothing: the backend cannot.
-    let loud = TcpListener::bind("127.0.0.1:0").expect("a port");
-    let s = stand(loud.local_addr().expect("an address"), |_| {});
-    let written = Arc::new(AtomicU64::new(0));
-    let count = Arc::clone(&written);
-    std::thread::spawn(move || {
-        let (mut stream, _) = loud.accept().expect("a connection");
-        assert!(stream.read(&mut [0; 4096]).expect("a request") > 0);
-        stream.write_all(format!("HTTP/1.1 200 OK\r\ncontent-length: {ALL}\r\n\r\n").as_bytes()).expect("sent");
-        while stream.write_all(&[7; 1 << 16]).is_ok() {
-            count.fetch_add(1 << 16, Ordering::Relaxed);
-        }
-    });
-    let mut client = H3::to(s.address);
-    let request = Request::get("https://h.test/").body(()).expect("a request");
-    client.run(async |sender| {
-        let mut exchange = sender.send_request(request).await.expect("sent");
-        exchange.finish().await.expect("ended");
-        assert_eq!(exchange.recv_response().await.expect("a head").status(), 200);
-        tokio::time::sleep(Duration::from_secs(3)).await;
-    });
-    let written = written.load(Ordering::Relaxed);
-    assert!(written > 0 && written < MOST, "{written} bytes came down");
 }
 
 #[test]

@@ -165,21 +165,21 @@ async fn farewell(
     mut requests: JoinSet<Ended>,
     quic: &quinn::Connection,
 ) {
-    if h3.shutdown(0).await.is_ok() {
-        while !requests.is_empty() {
-            let cut = connection.life.cut.cancelled();
-            let next = tokio::select! {
-                () = cut => break,
-                next = event(&mut h3, &mut requests) => next,
-            };
-            match next {
-                Next::Request(resolver) => take(connection, sides, *resolver, &mut requests),
-                Next::Ended(_) | Next::Go => {}
-                Next::Closed => return,
-            }
+    let on_the_way = connection.site().listener.limits.streams as usize;
+    let told = h3.shutdown(on_the_way).await.is_ok();
+    while told {
+        let quiet = requests.is_empty();
+        let next = tokio::select! {
+            () = connection.life.cut.cancelled() => break,
+            // The client has all answers; it may close first, or have asked for one more.
+            () = tokio::time::sleep(FAREWELL), if quiet => break,
+            next = event(&mut h3, &mut requests) => next,
+        };
+        match next {
+            Next::Request(resolver) => take(connection, sides, *resolver, &mut requests),
+            Next::Ended(_) | Next::Go => {}
+            Next::Closed => return,
         }
-        // The client has all answers; it may close first.
-        let _open_still = tokio::time::timeout(FAREWELL, quic.closed()).await;
     }
     quic.close(code(Code::H3_NO_ERROR), b"");
 }
