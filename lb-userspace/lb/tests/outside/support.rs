@@ -204,6 +204,11 @@ impl Daemon {
         (status.code(), out)
     }
 
+    /// Waits for the end alone: another process may go on printing where this one did.
+    pub(crate) fn status(mut self) -> Option<i32> {
+        until("the daemon ends", || self.child.try_wait().expect("waited")).code()
+    }
+
     pub(crate) fn terminate(self) -> (Option<i32>, String) {
         self.signal(nix::sys::signal::Signal::SIGTERM);
         self.end()
