@@ -166,8 +166,10 @@ async fn farewell(
     quic: &quinn::Connection,
 ) {
     let on_the_way = connection.site().listener.limits.streams as usize;
-    let told = h3.shutdown(on_the_way).await.is_ok();
-    while told {
+    if h3.shutdown(on_the_way).await.is_err() {
+        return;
+    }
+    loop {
         let quiet = requests.is_empty();
         let next = tokio::select! {
             () = connection.life.cut.cancelled() => break,
