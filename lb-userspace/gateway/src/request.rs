@@ -3,9 +3,9 @@
 use std::rc::Rc;
 use std::sync::Arc;
 
-use http::header::{CONNECTION, HOST};
+use http::header::{CONNECTION, COOKIE, HOST};
 use http::request::Parts;
-use http::{HeaderValue, Method, Request, Response, Uri, Version};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, Uri, Version};
 use lb_message::Body;
 use lb_model::http::{Refusal, Target};
 use lb_routing::{Head, path, rewrite, template};
@@ -129,6 +129,7 @@ async fn answer(
 ) -> Result<Answered, End> {
     if parts.version >= Version::HTTP_2 {
         within_limits(parts, site)?;
+        one_cookie(&mut parts.headers);
     }
     let extended = parts.method == Method::CONNECT && parts.extensions.get::<hyper::ext::Protocol>().is_some();
     let limit = site.listener.limits.uri;
@@ -246,6 +247,17 @@ async fn forwarded(
 const BAD_PATH: Fault = Fault::last(Refusal::BadRequest, "the path is not valid");
 const NO_ROUTE: Fault = Fault::new(Refusal::NoRoute, "no route matches");
 const MISDIRECTED: Fault = Fault::new(Refusal::Misdirected, "this connection is for other hosts");
+
+/// RFC 9113 §8.2.3: cookies that came in several fields are one in HTTP/1.
+fn one_cookie(headers: &mut HeaderMap) {
+    if headers.get_all(COOKIE).iter().nth(1).is_none() {
+        return;
+    }
+    let all: Vec<&[u8]> = headers.get_all(COOKIE).iter().map(HeaderValue::as_bytes).collect();
+    if let Ok(one) = HeaderValue::from_bytes(&all.join(&b"; "[..])) {
+        headers.insert(COOKIE, one);
+    }
+}
 
 /// HTTP/1 has judged the raw head already. Counted as RFC 9113 §6.5.2 counts, but for its 32 bytes a field.
 fn within_limits(parts: &Parts, site: &Site) -> Result<(), Fault> {

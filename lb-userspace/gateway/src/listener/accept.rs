@@ -30,7 +30,9 @@ pub(crate) async fn run(worker: Rc<Worker>, place: Arc<Place>, socket: TcpListen
             accepted = socket.accept() => accepted,
         };
         match accepted {
-            Ok((stream, from)) => begin(&worker, &place, stream, from),
+            Ok((stream, from)) => {
+                begin(&worker, &place, stream, from);
+            }
             Err(e) if is_of_one_connection(&e) => {}
             Err(e) => {
                 tracing::warn!("listener '{}': accept: {e}", place.site.load().listener.name);
@@ -40,7 +42,7 @@ pub(crate) async fn run(worker: Rc<Worker>, place: Arc<Place>, socket: TcpListen
     }
     // Another socket of this address may be open, here or in another process; these clients are this one's.
     while let Some(Ok((stream, from))) = futures_util::FutureExt::now_or_never(socket.accept()) {
-        begin(&worker, &place, stream, from);
+        begin(&worker, &place, stream, from).go();
     }
 }
 
@@ -49,19 +51,20 @@ fn is_of_one_connection(e: &io::Error) -> bool {
     matches!(e.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset)
 }
 
-fn begin(worker: &Rc<Worker>, place: &Arc<Place>, stream: TcpStream, from: SocketAddr) {
+fn begin(worker: &Rc<Worker>, place: &Arc<Place>, stream: TcpStream, from: SocketAddr) -> Rc<Life> {
     let (worker, place) = (Rc::clone(worker), Arc::clone(place));
     let life = Rc::new(Life::default());
+    let id = place.site.load().id;
+    worker.shard.connection_opened(id);
+    // At once: who is told to go may be told before the task has run.
+    let key = worker.admit(id, &life);
+    let told = Rc::clone(&life);
     tokio::task::spawn_local(async move {
-        let site = place.site.load_full();
-        let id = site.id;
-        worker.shard.connection_opened(id);
-        let key = worker.admit(id, &life);
-        drop(site);
         connection(&worker, &place, stream, from, life).await;
         worker.dismiss(key);
         worker.shard.connection_closed(id);
     });
+    told
 }
 
 async fn connection(worker: &Rc<Worker>, place: &Arc<Place>, stream: TcpStream, from: SocketAddr, life: Rc<Life>) {
