@@ -11,6 +11,9 @@ pub(crate) struct Demo {
     /// Engines to show, one after the other
     #[arg(long, value_delimiter = ',', default_value = "xdp,userspace")]
     engines: Vec<String>,
+    /// One part alone: layer4 or shop
+    #[arg(long)]
+    part: Option<String>,
 }
 
 pub(crate) fn run(demo: &Demo) -> Result<ExitCode> {
@@ -21,6 +24,10 @@ pub(crate) fn run(demo: &Demo) -> Result<ExitCode> {
     println!("demo: building");
     shell::run(shell::cargo().args(["build", "--quiet", "--bins"]).args(crate::suite::SELECTION))?;
     let mut c = shell::command(house::program("lb-demo", false)?);
-    c.args(&demo.engines).env("LB_BIN", house::program("lb", false)?);
+    c.args(&demo.engines);
+    if let Some(part) = &demo.part {
+        c.args(["--part", part]);
+    }
+    c.env("LB_BIN", house::program("lb", false)?);
     Ok(if shell::status(&mut c)?.success() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

@@ -7,7 +7,7 @@ use std::process::{Child, Command};
 use anyhow::{Context as _, Result};
 use lb_tests::lab::addresses::{Family, backend, balancer_back, vip};
 use lb_tests::lab::{Lab, Topology};
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DistinguishedName, DnType, IsCa, KeyPair};
 
 use crate::product::Product;
 
@@ -58,6 +58,7 @@ impl Shop {
         }
         let mut params = CertificateParams::default();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.distinguished_name = named("the shop's root");
         let authority = CertifiedIssuer::self_signed(params, KeyPair::generate()?)?;
         std::fs::write(dir.path().join("root.pem"), authority.pem())?;
         files(dir.path())?;
@@ -133,7 +134,8 @@ impl Shop {
     /// Replaces the certificate on disk; the gateways notice.
     pub(crate) fn renew_certificate(&self) -> Result<()> {
         let key = KeyPair::generate()?;
-        let params = CertificateParams::new(vec![HOST.to_owned(), format!("*.{HOST}")])?;
+        let mut params = CertificateParams::new(vec![HOST.to_owned(), format!("*.{HOST}")])?;
+        params.distinguished_name = named(HOST);
         let certificate = params.signed_by(&key, &self.authority)?;
         write_whole(&self.dir.path().join("shop.key"), &key.serialize_pem())?;
         write_whole(&self.dir.path().join("shop.pem"), &certificate.pem())
@@ -157,7 +159,7 @@ impl Shop {
             .map(|(name, host, port)| {
                 format!(
                     "[[pool]]\nname = \"{name}\"\nbackends = [{{ address = \"{}\" }}]\n[pool.health]\ntype = \
-                     \"http\"\npath = \"/healthz\"\ninterval = \"500ms\"\n\n",
+                     \"http\"\npath = \"/healthz\"\ninterval = \"500ms\"\ntimeout = \"400ms\"\n\n",
                     SocketAddr::new(backend(*host, Family::V4), *port)
                 )
             })
@@ -219,6 +221,12 @@ compress = true
 "#
         )
     }
+}
+
+fn named(name: &str) -> DistinguishedName {
+    let mut out = DistinguishedName::new();
+    out.push(DnType::CommonName, name);
+    out
 }
 
 fn files(dir: &Path) -> Result<()> {
