@@ -23,6 +23,8 @@ pub struct Proxy {
     child: Option<Child>,
     /// The one before, after a takeover.
     former: Option<Child>,
+    /// The one that took over, which no longer is a child of ours.
+    heir: Option<Pid>,
 }
 
 impl Proxy {
@@ -61,7 +63,7 @@ impl Proxy {
             "[host]\ndata_plane = \"userspace\"\nstate_dir = \"{at}/state\"\nsocket = \"{at}/lb.sock\"\n{log}{host}\n\n"
         );
         std::fs::create_dir(dir.path().join("state"))?;
-        Ok(Self { binary: daemon::binary()?, dir, head, child: None, former: None })
+        Ok(Self { binary: daemon::binary()?, dir, head, child: None, former: None, heir: None })
     }
 
     /// Writes a file beside the configuration, as an editor does: whole or not at all.
@@ -118,23 +120,26 @@ impl Proxy {
         }
     }
 
-    /// Starts another process that takes over from this one, and waits until the new one answers. The old one is
+    /// Has another process take over from this one; `lb run --takeover` returns when the new one serves. The old one is
     /// waited for by [`Proxy::former_ends`].
     ///
     /// # Errors
     /// If the new one does not come up.
     pub fn take_over(&mut self) -> Result<()> {
-        let new = self.spawn(&["--takeover"])?;
-        let pid = new.id();
-        self.former = self.child.replace(new);
-        clock::until("the new process answers", BOUND, || {
-            if let Some(status) = self.child.as_mut().map_or(Ok(None), Child::try_wait)? {
-                bail!("lb run --takeover ended: {status}\n{}", self.log());
-            }
-            // Whose socket it is by now, the kernel knows: the peer's process.
-            let peer = self.socket_owner()?;
-            Ok((peer == pid).then_some(()))
-        })
+        let old = self.pid().context("lb is not running")?;
+        let mut command = self.spawn(&["--takeover"])?;
+        let status = clock::until("lb run --takeover returns", BOUND, || Ok(command.try_wait()?));
+        if status.is_err() {
+            let _ = command.kill();
+        }
+        let status = status?;
+        ensure!(status.success(), "lb run --takeover: {status}\n{}", self.log());
+        self.former = self.child.take();
+        // Whose socket it is by now, the kernel knows.
+        let new = self.socket_owner()?;
+        ensure!(new != old, "the control socket still is the old process's");
+        self.heir = Some(Pid::from_raw(i32::try_from(new)?));
+        self.json(&["status"]).map(drop)
     }
 
     fn socket_owner(&self) -> Result<u32> {
@@ -162,7 +167,8 @@ impl Proxy {
     }
     #[must_use]
     pub fn pid(&self) -> Option<u32> {
-        self.child.as_ref().map(Child::id)
+        let heir = self.heir.map(|p| p.as_raw().cast_unsigned());
+        heir.or_else(|| self.child.as_ref().map(Child::id))
     }
     #[must_use]
     pub fn log(&self) -> String {
@@ -282,6 +288,9 @@ impl Proxy {
 
 impl Drop for Proxy {
     fn drop(&mut self) {
+        if let Some(heir) = self.heir {
+            let _ = kill(heir, Signal::SIGKILL);
+        }
         for child in [self.child.take(), self.former.take()].iter_mut().flatten() {
             let _ = child.kill();
             let _ = child.wait();

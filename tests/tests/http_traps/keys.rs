@@ -3,8 +3,12 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use anyhow::{Result, ensure};
-use lb_tests::http::backend::{Reply, Seen};
-use lb_tests::http::scene::{Scene, every, get};
+use lb_tests::http::backend::{Backend, Reply, Seen};
+use lb_tests::http::client::Client;
+use lb_tests::http::port;
+use lb_tests::http::proxy::Proxy;
+use lb_tests::http::scene::{Scene, every, get, listener, pool, route};
+use lb_tests::http::tls::Authority;
 
 /// Each answer has its number in the body.
 fn numbered(head: &str) -> impl Fn(&Seen) -> Reply + Send + Sync + 'static {
@@ -43,6 +47,29 @@ fn row_14_the_same_request_is_a_hit_and_another_is_not() -> Result<()> {
             Ok(())
         },
     )
+}
+
+#[test]
+fn row_14_the_scheme_is_part_of_the_key() -> Result<()> {
+    let authority = Authority::new()?;
+    let pair = authority.server(&["a.test"])?;
+    let (backend, clear, secure) = (Backend::start(numbered(FRESH))?, port::free()?, port::free()?);
+    let tls = format!("[[listener]]\nname = \"tls\"\nlisten = \"{secure}\"\n");
+    let text = [
+        &listener(clear, ""),
+        &tls,
+        "[[listener.certificate]]\ncert = \"a.pem\"\nkey = \"a.key\"\n",
+        &pool("web", &[backend.address], ""),
+        &route("all", "pool = \"web\"\ncache = {}"),
+    ];
+    let files = [("a.pem", pair.cert.as_bytes()), ("a.key", pair.key.as_bytes())];
+    let _proxy = Proxy::start_with("", &files, &text.concat())?;
+    let config = authority.trusting(&["http/1.1"], None)?;
+    let plain = || Client::connect(clear)?.ask(get("/", ""));
+    let over_tls = || Client::tls(secure, "a.test", &config)?.ask(get("/", ""));
+    ensure!(plain()?.body == b"0" && plain()?.body == b"0", "not kept");
+    ensure!(over_tls()?.body == b"1" && over_tls()?.body == b"1", "one answer for http and https");
+    Ok(())
 }
 
 #[test]
