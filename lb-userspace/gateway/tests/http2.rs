@@ -222,3 +222,34 @@ fn over_tls_both_versions_by_negotiation() {
     assert!(!clear.starts_with("HTTP/1.1 2"), "clear text where TLS is spoken: {clear}");
     assert_eq!(stand.gateway.certificates().len(), 1);
 }
+
+#[test]
+fn idle_connections_end_and_busy_ones_are_told_to_go() {
+    let backend = Backend::start(|_| {
+        std::thread::park_timeout(Duration::from_millis(400));
+        response("200 OK", "", b"late")
+    });
+    let stand = Stand::with(backend.address, |plan| {
+        listener(plan).protocols = both();
+        listener(plan).timeouts.idle = Duration::from_millis(500);
+    });
+    let address = stand.address;
+    block_on(async {
+        let stream = TcpStream::connect(address).await.expect("a connection");
+        let (send, connection) = h2::client::handshake(stream).await.expect("HTTP/2");
+        let over = tokio::spawn(connection);
+        let mut send = send.ready().await.expect("ready");
+        let (answer, _) = send.send_request(request(Method::GET, "/"), true).expect("sent");
+        assert_eq!(text(answer.await.expect("an answer").into_body()).await, "late");
+        let _end = tokio::time::timeout(Duration::from_secs(5), over).await.expect("GOAWAY and the end");
+        let mut send = connect(address).await;
+        let (answer, _) = send.send_request(request(Method::GET, "/"), true).expect("sent");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        let Stand { gateway, .. } = stand;
+        let ending = std::thread::spawn(move || gateway.stop(Duration::from_secs(8)));
+        assert_eq!(text(answer.await.expect("an answer").into_body()).await, "late");
+        drop(send);
+        let cut = tokio::task::spawn_blocking(move || ending.join()).await.expect("no panic").expect("no panic");
+        assert_eq!(cut, 0, "nothing was cut off");
+    });
+}

@@ -32,6 +32,8 @@ const OWN_RESETS: usize = 50;
 const UNSEEN_RESETS: usize = 20;
 /// A client that does not answer a ping for so long is gone.
 const PING: Duration = Duration::from_secs(30);
+/// A client without streams that does not go within this is left.
+const FAREWELL: Duration = Duration::from_secs(2);
 /// h2 answers larger heads itself, without a document; up to this many times the limit the pipeline does.
 const HEADROOM: u64 = 2;
 
@@ -80,7 +82,8 @@ pub(crate) async fn serve(connection: Rc<Connection>, stream: Stream) {
     let mut server = Server {
         resets: Rc::default(),
         timer: Timer::default(),
-        until: clock::now() + timeouts.idle,
+        until: clock::now() + timeouts.idle.min(PING),
+        heard: clock::now(),
         idle: timeouts.idle,
         going: false,
         pulse: Pulse { pings: RefCell::new(pings), waiting: false },
@@ -102,6 +105,8 @@ struct Server {
     timer: Timer,
     /// When to look whether anything still goes on.
     until: Instant,
+    /// When the last request came.
+    heard: Instant,
     idle: Duration,
     going: bool,
     pulse: Pulse,
@@ -126,22 +131,15 @@ impl Server {
             h2.abrupt_shutdown(Reason::ENHANCE_YOUR_CALM);
         }
         if let Poll::Ready(next) = h2.poll_accept(cx) {
-            self.until = clock::now() + self.idle.min(PING);
+            self.heard = clock::now();
+            if !self.going {
+                self.until = self.heard + self.idle.min(PING);
+            }
             return Poll::Ready(next);
         }
         self.pulse.heard(cx);
         while self.timer.poll(cx, self.until, self.until).is_ready() {
-            let now = clock::now();
-            if !h2.has_streams() && self.idle <= PING {
-                self.leave(h2);
-            } else if self.pulse.waiting {
-                h2.abrupt_shutdown(Reason::NO_ERROR);
-            } else if h2.has_streams() {
-                self.pulse.ask();
-            } else {
-                self.leave(h2);
-            }
-            self.until = now + PING;
+            self.look(h2, clock::now());
             // What was just said has to go out.
             if let Poll::Ready(next) = h2.poll_accept(cx) {
                 return Poll::Ready(next);
@@ -150,10 +148,26 @@ impl Server {
         Poll::Pending
     }
 
+    /// Time is up: is the client still there, and does anything go on?
+    fn look(&mut self, h2: &mut h2::server::Connection<Stream, Bytes>, now: Instant) {
+        if h2.has_streams() && self.pulse.waiting || !h2.has_streams() && self.going {
+            h2.abrupt_shutdown(Reason::NO_ERROR);
+            self.until = now + PING;
+        } else if h2.has_streams() {
+            self.pulse.ask();
+            self.until = now + PING;
+        } else if now.saturating_duration_since(self.heard) < self.idle {
+            self.until = self.heard + self.idle;
+        } else {
+            self.leave(h2);
+        }
+    }
+
     /// GOAWAY: streams that are open are served, new ones are for another connection.
     fn leave(&mut self, h2: &mut h2::server::Connection<Stream, Bytes>) {
         if !std::mem::replace(&mut self.going, true) {
             h2.graceful_shutdown();
+            self.until = clock::now() + FAREWELL;
         }
     }
 }
