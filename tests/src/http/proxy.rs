@@ -135,17 +135,20 @@ impl Proxy {
         let status = status?;
         ensure!(status.success(), "lb run --takeover: {status}\n{}", self.log());
         self.former = self.child.take();
-        // Whose socket it is by now, the kernel knows.
-        let new = self.socket_owner()?;
-        ensure!(new != old, "the control socket still is the old process's");
+        let new = self.heir_of(old)?;
         self.heir = Some(Pid::from_raw(i32::try_from(new)?));
         self.json(&["status"]).map(drop)
     }
 
-    fn socket_owner(&self) -> Result<u32> {
-        let stream = std::os::unix::net::UnixStream::connect(self.dir.path().join("lb.sock"))?;
-        let peer = nix::sys::socket::getsockopt(&stream, nix::sys::socket::sockopt::PeerCredentials)?;
-        Ok(u32::try_from(peer.pid())?)
+    /// The process that runs with our configuration, other than `old`; what took over is no child of ours.
+    fn heir_of(&self, old: u32) -> Result<u32> {
+        let config = self.config().to_string_lossy().into_owned();
+        let ours = |pid: u32| {
+            let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+            line.split(|b| *b == 0).any(|word| word == config.as_bytes())
+        };
+        let all = std::fs::read_dir("/proc")?.filter_map(|e| e.ok()?.file_name().to_str()?.parse::<u32>().ok());
+        all.filter(|pid| *pid != old).find(|pid| ours(*pid)).context("no process took over")
     }
 
     /// Waits for the end of the process that was taken over from.
