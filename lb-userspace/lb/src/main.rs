@@ -15,6 +15,10 @@ use clap::Parser as _;
 
 use crate::exit::Failure;
 
+/// A request allocates and frees some dozens of small pieces on one thread.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     // What is typed wrong ends here, with status 2; `--help` and `--version` with 0.
     let cli = cli::Cli::parse();

@@ -226,9 +226,6 @@ impl PoolHandle {
     /// The hash of what `hash_on` names; the client's where the request has none.
     pub(crate) fn hash(&self, http: &HttpPool, ask: &Ask<'_>) -> u32 {
         let client = || of_client(ask.client);
-        if http.algorithm == lb_model::http::HttpAlgorithm::SourceHash {
-            return client();
-        }
         match &http.hash_on {
             HashOn::ClientIp => client(),
             HashOn::Path => of_bytes(ask.path.as_bytes()),

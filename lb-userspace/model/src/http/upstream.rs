@@ -17,9 +17,9 @@ pub enum HttpAlgorithm {
     WeightedRoundRobin,
     LeastConnections,
     Random,
-    /// Consistent: Maglev's table by the client's address, whatever `hash_on` says.
+    /// Consistent, by `hash_on`: Maglev's table.
     SourceHash,
-    /// Consistent, by `hash_on`.
+    /// The same.
     Maglev,
     RingHash,
 }
