@@ -182,7 +182,7 @@ impl Frames {
     ///
     /// # Errors
     /// If none comes in time.
-    pub fn next(&mut self) -> Result<Option<Frame>> {
+    pub fn receive(&mut self) -> Result<Option<Frame>> {
         let by = clock::now() + self.patience;
         loop {
             if let Some(frame) = self.take() {
@@ -231,7 +231,7 @@ impl Frames {
     pub fn outcome(&mut self, stream: u32) -> Result<Outcome> {
         let (mut code, mut length) = (0, 0);
         loop {
-            let Some(got) = self.next()? else { return Ok(Outcome::Closed) };
+            let Some(got) = self.receive()? else { return Ok(Outcome::Closed) };
             let number =
                 |at: usize| got.payload.get(at..at + 4).and_then(|b| b.try_into().ok()).map_or(0, u32::from_be_bytes);
             match got.kind {

@@ -172,7 +172,7 @@ fn row_7_no_more_streams_at_once_than_told() -> Result<()> {
         lb_tests::http::backend::Reply::ok("late").after(std::time::Duration::from_millis(500))
     })?;
     let mut frames = Frames::clear(scene.front, &[])?;
-    let told = frames.next()?;
+    let told = frames.receive()?;
     let most = told.as_ref().and_then(|f| {
         let of = f.payload.chunks(6).find(|c| c[..2] == [0, 3])?;
         Some(u32::from_be_bytes(of[2..6].try_into().ok()?))
@@ -183,7 +183,7 @@ fn row_7_no_more_streams_at_once_than_told() -> Result<()> {
     }
     let (mut refused, mut ended) = (0, 0);
     while refused + ended < 20 {
-        match frames.next()? {
+        match frames.receive()? {
             Some(f) if f.kind == RST_STREAM => refused += 1,
             Some(f) if f.kind == GOAWAY => break,
             Some(f) if f.flags & END_STREAM != 0 && f.kind <= HEADERS => ended += 1,

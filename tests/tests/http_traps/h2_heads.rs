@@ -177,7 +177,7 @@ fn h2c_is_not_spoken_unless_named() -> Result<()> {
     let scene = Scene::echo()?;
     let mut frames = Frames::clear(scene.front, &[])?;
     frames.request(1, &get("a.test", "/"), true)?;
-    let first = frames.next();
+    let first = frames.receive();
     ensure!(!matches!(&first, Ok(Some(f)) if f.kind == lb_tests::http::frames::SETTINGS), "{first:?}");
     ensure!(scene.backend.count() == 0 && scene.get("/")?.status == 200, "{:?}", scene.backend.seen());
     Ok(())

@@ -92,7 +92,7 @@ fn row_17_over_http_2_early_hints_are_passed_on() -> Result<()> {
     frames.request(1, &get("a.test", "/"), true)?;
     let mut heads = 0;
     loop {
-        let Some(got) = frames.next()? else { anyhow::bail!("closed") };
+        let Some(got) = frames.receive()? else { anyhow::bail!("closed") };
         heads += u32::from(got.kind == HEADERS && got.flags & END_HEADERS != 0);
         if got.stream == 1 && got.flags & 1 != 0 && got.kind <= HEADERS {
             break;

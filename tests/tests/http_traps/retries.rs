@@ -30,7 +30,9 @@ fn row_16_a_get_that_got_no_byte_is_tried_again_as_often_as_told() -> Result<()>
 fn row_16_idempotent_methods_with_small_bodies_are_tried_again() -> Result<()> {
     let scene = Scene::with("", "retry = { attempts = 1 }", {
         let turn = AtomicUsize::new(0);
-        move |seen| if turn.fetch_add(1, Ordering::Relaxed) % 2 == 0 { Reply::close() } else { echo::reply(seen) }
+        move |seen| {
+            if turn.fetch_add(1, Ordering::Relaxed).is_multiple_of(2) { Reply::close() } else { echo::reply(seen) }
+        }
     })?;
     let put = |size: usize| {
         let body = "x".repeat(size);
