@@ -47,7 +47,8 @@ impl AccessLog {
             Some(path) => Out::File { path: path.to_owned(), file: append(path)? },
         };
         let (jobs, waiting) = sync_channel(WAITING);
-        let writer = std::thread::Builder::new().name("access-log".to_owned()).spawn(move || run(&waiting, &mut out))?;
+        let writer =
+            std::thread::Builder::new().name("access-log".to_owned()).spawn(move || run(&waiting, &mut out))?;
         let inner = Inner { jobs: Some(jobs), writer: Some(writer), dropped: AtomicU64::new(0) };
         Ok(Self { inner: Arc::new(inner) })
     }
