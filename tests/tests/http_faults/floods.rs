@@ -40,6 +40,7 @@ fn bounded(scene: &Scene, before: u64) -> Result<()> {
 
 #[test]
 fn a_head_of_100_mib_is_refused_while_it_comes() -> Result<()> {
+    let _alone = crate::alone();
     let scene = Scene::echo()?;
     let witness = Witness::new(scene.front)?;
     let before = scene.proxy.memory()?;
@@ -66,6 +67,7 @@ fn a_head_of_100_mib_is_refused_while_it_comes() -> Result<()> {
 
 #[test]
 fn a_body_of_10_gib_is_refused_where_bodies_are_limited() -> Result<()> {
+    let _alone = crate::alone();
     let scene = Scene::with("", "max_body = \"1MiB\"", echo::reply)?;
     let witness = Witness::new(scene.front)?;
     let before = scene.proxy.memory()?;
@@ -91,6 +93,7 @@ fn a_body_of_10_gib_is_refused_where_bodies_are_limited() -> Result<()> {
 
 #[test]
 fn rapid_resets_slow_nobody_down() -> Result<()> {
+    let _alone = crate::alone();
     let scene = Scene::with("protocols = [\"h1\", \"h2c\"]", "", echo::reply)?;
     let witness = Witness::new(scene.front)?;
     let before = scene.proxy.memory()?;

@@ -25,6 +25,7 @@ fn raise_limits() -> Result<()> {
 
 #[test]
 fn half_open_requests_cost_little_and_harm_nobody() -> Result<()> {
+    let _alone = crate::alone();
     raise_limits()?;
     let scene = Scene::with("timeout = { header = \"6s\", idle = \"6s\" }", "", echo::reply)?;
     let witness = Witness::new(scene.front)?;
@@ -60,6 +61,7 @@ fn half_open_requests_cost_little_and_harm_nobody() -> Result<()> {
 
 #[test]
 fn a_backend_that_does_not_read_holds_its_client_back() -> Result<()> {
+    let _alone = crate::alone();
     // Accepts and reads nothing: what a client sends has nowhere to go.
     let deaf = std::net::TcpListener::bind("127.0.0.1:0")?;
     let front = lb_tests::http::port::free()?;
@@ -85,6 +87,7 @@ fn a_backend_that_does_not_read_holds_its_client_back() -> Result<()> {
 
 #[test]
 fn a_client_that_does_not_read_holds_its_backend_back() -> Result<()> {
+    let _alone = crate::alone();
     let scene = Scene::answering(|seen| match seen.target.as_str() {
         "/big" => lb_tests::http::backend::Reply::ok(vec![b'x'; 64 << 20]),
         _ => echo::reply(seen),

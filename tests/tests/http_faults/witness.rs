@@ -13,7 +13,10 @@ use lb_tests::http::scene::get;
 
 /// What is allowed above twice the idle value: the machine is shared, the attackers of a test use the same few cores, and
 /// the product is built without optimisation here. What is to be seen is whether somebody waits for an attacker.
-const FLOOR: Duration = Duration::from_millis(100);
+fn floor() -> Duration {
+    // The usual run may share its machine with anything; who runs the long one sees to it that it does not.
+    Duration::from_millis(if std::env::var_os("LB_LONG").is_some() { 100 } else { 400 })
+}
 
 /// How long it is looked at least.
 const LEAST: Duration = Duration::from_millis(1500);
@@ -72,7 +75,7 @@ impl Witness {
         stop.store(true, Ordering::Relaxed);
         let times = thread.join().map_err(|_| anyhow::anyhow!("panicked"))??;
         let (count, busy) = (times.len(), p99(times));
-        let allowed = self.idle * 2 + FLOOR;
+        let allowed = self.idle * 2 + floor();
         ensure!(busy <= allowed, "p99 of {count} requests is {busy:?}; idle {:?}, allowed {allowed:?}", self.idle);
         done
     }
