@@ -19,6 +19,7 @@ pub(super) struct Latency {
 const REQUEST: &[u8] = b"GET /small HTTP/1.1\r\nHost: bench.test\r\n\r\n";
 
 /// `rate` a second over `connections` for `seconds`, by threads that each own a part of the rate.
+#[expect(clippy::disallowed_methods, reason = "this measures time")]
 pub(super) fn run(to: SocketAddr, rate: f64, connections: usize, seconds: f64) -> Result<Latency> {
     let (report, reports) = mpsc::channel();
     let gap = Duration::from_secs_f64(connections as f64 / rate);
