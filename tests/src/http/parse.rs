@@ -98,7 +98,7 @@ mod tests {
         else {
             panic!("short")
         };
-        assert_eq!((content.as_slice(), taken), (&b"abc"[..], 21));
+        assert_eq!((content.as_slice(), taken), (&b"abc"[..], 19));
         assert_eq!(trailers, [("A".to_owned(), "b".to_owned())]);
         assert_eq!(chunked(b"3\r\nab").expect("no fault"), Body::Short);
         assert!(chunked(b"3\r\nabcd\r\n").is_err());
