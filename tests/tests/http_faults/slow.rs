@@ -15,11 +15,11 @@ fn count() -> usize {
     if std::env::var_os("LB_LONG").is_some() { 10_000 } else { 2_000 }
 }
 
-/// Files for us and, inherited, for the product.
+/// Files for us and, inherited, for the product: each holds one end of every connection.
 fn raise_limits() -> Result<()> {
     let (_, most) = getrlimit(Resource::RLIMIT_NOFILE)?;
     let want = most.min(65_536);
-    ensure!(want > 2 * count() as u64, "only {most} files may be open: ulimit -n");
+    ensure!(want > count() as u64 + 500, "only {most} files may be open: ulimit -n");
     setrlimit(Resource::RLIMIT_NOFILE, want, most).context("ulimit")
 }
 
