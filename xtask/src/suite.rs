@@ -136,8 +136,11 @@ fn suites(report: &mut Report, built: &[Program], length: Length) -> Result<()> 
 }
 
 /// Runs without namespaces, and without root if we are not. Suites that run single packets through the loaded program
-/// (`packet…`) need root and no namespace.
+/// (`packet…`) need root and no namespace; those whose first line says `no privilege needed` need neither.
 fn is_quick(program: &Program) -> bool {
+    if program.head.contains("no privilege needed") {
+        return true;
+    }
     let root = (program.package == OUTSIDE) || program.head.contains("root");
     let light =
         !program.head.contains("namespace") && (program.package != OUTSIDE || program.name.starts_with("packet"));
