@@ -51,7 +51,7 @@ fn port(digits: &str) -> Result<u16, HostFault> {
 
 fn lower(name: &str) -> Result<Cow<'_, str>, HostFault> {
     let name = name.strip_suffix('.').unwrap_or(name);
-    if name.is_empty() || name.len() > 253 {
+    if name.is_empty() || name.ends_with('.') || name.len() > 253 {
         return Err(HostFault::Name);
     }
     let mut upper = false;
@@ -89,8 +89,8 @@ mod tests {
     #[test]
     fn what_is_no_host() {
         for given in [
-            "", ".", ":80", "a b", "a/b", "a@b", "a:b", "a:", "a:65536", "a:-1", "a:+1", "a..b", ".a", "[::1", "[x]",
-            "[::1]x", "a%41", "a\tb", "a#b", "a?b", "a,b", "\u{e9}", "[::1]:", "a:80:80",
+            "", ".", ":80", "a b", "a/b", "a@b", "a:b", "a:", "a:65536", "a:-1", "a:+1", "a..b", "a..", "a..:80", ".a",
+            "[::1", "[x]", "[::1]x", "a%41", "a\tb", "a#b", "a?b", "a,b", "\u{e9}", "[::1]:", "a:80:80",
         ] {
             assert!(canonical(given).is_err(), "{given}");
         }
