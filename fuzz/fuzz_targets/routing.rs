@@ -46,7 +46,8 @@ fuzz_target!(|input: (&str, &str, Option<&str>)| {
     let Ok(normal) = path::normalise(raw) else { return };
     let again = path::normalise(&normal.path).expect("a normal path is a path");
     assert_eq!(again.path, normal.path);
-    assert_eq!(again.escapes, normal.escapes);
+    // A doubtful escape in a segment that `..` took away is still refused.
+    assert!(again.escapes.is_empty() || !normal.escapes.is_empty());
     assert!(normal.path.starts_with('/') && normal.path.bytes().all(|b| (0x21..0x7f).contains(&b)));
     let (method, headers) = (Method::GET, HeaderMap::new());
     let name = host.as_ref().map_or("", |h| &h.name);

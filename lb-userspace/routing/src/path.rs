@@ -225,7 +225,8 @@ mod tests {
                 prop_assert_eq!(&again.path, &first.path);
                 prop_assert!(first.path.starts_with('/'));
                 prop_assert!(first.path[1..].split('/').all(|s| s != "." && s != ".."), "{}", first.path);
-                prop_assert_eq!(again.escapes, first.escapes);
+                // A doubtful escape in a segment that `..` took away is still refused.
+                prop_assert!(again.escapes.is_empty() || !first.escapes.is_empty());
             }
         }
     }
