@@ -11,10 +11,10 @@ use stand::{Backend, Stand};
 
 const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
 
-/// The gateway's side, in a process of its own for the sake of its environment.
-#[test]
-#[ignore = "run by the test below, with a collector"]
-fn one_request() {
+/// Set for the process that is the gateway's side: traces are turned on by the environment, which a process has one of.
+const SIDE: &str = "LB_TEST_TRACES_GATEWAY";
+
+fn gateway_side() {
     let backend = Backend::echo();
     let stand = Stand::new(backend.address);
     let answer = stand
@@ -28,6 +28,9 @@ fn one_request() {
 
 #[test]
 fn a_collector_hears_of_a_request() {
+    if std::env::var_os(SIDE).is_some() {
+        return gateway_side();
+    }
     let socket = TcpListener::bind("127.0.0.1:0").expect("a port");
     let endpoint = format!("http://{}", socket.local_addr().expect("an address"));
     let collector = std::thread::spawn(move || {
@@ -39,7 +42,8 @@ fn a_collector_hears_of_a_request() {
         message
     });
     let run = Command::new(std::env::current_exe().expect("this program"))
-        .args(["--exact", "one_request", "--ignored"])
+        .args(["--exact", "a_collector_hears_of_a_request"])
+        .env(SIDE, "1")
         .env("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint)
         .output()
         .expect("run");
