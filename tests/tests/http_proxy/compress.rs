@@ -46,8 +46,9 @@ fn decoded(coding: &str, bytes: &[u8]) -> Result<Vec<u8>> {
         let writer = std::thread::spawn(move || input.as_mut().map(|i| std::io::Write::write_all(i, &bytes)));
         let mut out = Vec::new();
         child.stdout.take().map(|mut o| o.read_to_end(&mut out)).transpose()?;
-        let _ = writer.join();
-        child.wait()?;
+        writer.join().map_err(|_| anyhow::anyhow!("the writer panicked"))?.transpose()?;
+        let status = child.wait()?;
+        ensure!(status.success(), "{}: {status}", program[0]);
         return Ok(out);
     }
     // curl knows br and zstd; it is given the bytes as a server of the test's own would.
